@@ -1,0 +1,284 @@
+"""Results of social evaluation as data frames: one row per episode and side, and the tables that show them.
+
+The tables of goals and of comparisons live in `goal_tables` and `comparisons`; notebooks may take all from here.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sotopia_pi.analysis.colours import in_order
+from sotopia_pi.analysis.comparisons import comparisons_table, paired_table, ratio_table, trivial_check
+from sotopia_pi.analysis.goal_tables import (
+    both_sides_table,
+    by_variant,
+    estimate_row,
+    family_table,
+    goal_table,
+    no_zone_table,
+    parts_table,
+    select_side,
+    ungated_table,
+)
+from sotopia_pi.store.items import ItemFile
+from sotopia_pi.world.families import HELD_OUT
+
+__all__ = [
+    "both_sides_table",
+    "comparisons_table",
+    "failure_table",
+    "family_table",
+    "frame_of",
+    "goal_table",
+    "interval_text",
+    "length_table",
+    "no_zone_table",
+    "paired_table",
+    "parts_table",
+    "pooled",
+    "ratio_table",
+    "results_frame",
+    "results_json",
+    "shown",
+    "trivial_check",
+    "ungated_table",
+]
+
+TASKS_STAGE = "01_social_tasks"
+EVALUATION_STAGE = "06_social_evaluation"
+UNGATED_FAMILIES = (HELD_OUT,)
+"""Families seen in evaluation only: no gate is computed over them."""
+
+DIMENSIONS_SHOWN = ("goal", "financial_and_material_benefits", "secret")
+COLUMNS: dict[str, str] = {
+    "run": "str",
+    "seed": "int64",
+    "episode_id": "str",
+    "task_id": "str",
+    "template": "str",
+    "family": "str",
+    "gated": "bool",
+    "hard": "bool",
+    "has_zone": "bool",
+    "variant": "str",
+    "agent_side": "int64",
+    "repeat": "int64",
+    "side": "int64",
+    "role": "str",
+    "outcome": "str",
+    "ending": "str",
+    "failure": "str",
+    "missing": "str",
+    "n_turns": "int64",
+    "n_failed_turns": "int64",
+    "goal": "float64",
+    "financial_and_material_benefits": "float64",
+    "secret": "float64",
+    "deal": "float64",
+    "bad_deal": "float64",
+    "joint_surplus": "float64",
+}
+"""Columns of a results frame. Scores and parts are NaN where missing; deal and bad_deal are 0 or 1; `missing` says why
+goal is NaN; n_turns counts both sides' turns, n_failed_turns this side's marked `none`."""
+
+
+def results_frame(run_dir: Path | str) -> pd.DataFrame:
+    """One row per episode and side of a run's social evaluation.
+
+    run_dir: `outputs/<run>`. Where a stage has a manifest, only the ids it names are read. Raises FileNotFoundError
+    that names the command when the tasks or the evaluation are not there.
+    """
+    run_dir = Path(run_dir)
+    tasks = _stage_items(run_dir, TASKS_STAGE, "tasks.jsonl")
+    episodes = _stage_items(run_dir, EVALUATION_STAGE, "episodes.jsonl")
+    ratings = _stage_items(run_dir, EVALUATION_STAGE, "ratings.jsonl")
+    return frame_of(tasks, episodes, ratings, run=run_dir.name)
+
+
+def frame_of(
+    tasks: Iterable[Mapping[str, Any]],
+    episodes: Iterable[Mapping[str, Any]],
+    ratings: Iterable[Mapping[str, Any]],
+    run: str = "",
+) -> pd.DataFrame:
+    """The same frame from items in hand (dicts as they lie in the files)."""
+    tasks_by_id = {task["id"]: task for task in tasks}
+    ratings_by_side = _ratings_by_side(ratings)
+    rows = [
+        _row(run, _task_of(episode, tasks_by_id), episode, side, ratings_by_side.get((episode["id"], side)))
+        for episode in episodes
+        for side in (0, 1)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def pooled(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Several runs' frames (seeds) as one; every table takes it. Pairs stay within a run, the unit is the template."""
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
+        return pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
+    return pd.concat(frames, ignore_index=True)
+
+
+def results_json(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Estimates for scripts: one object per tasks, variant, side and dimension; a mean without scores is null."""
+    lines = []
+    for tasks in ("all", "hard"):
+        for dimension in DIMENSIONS_SHOWN:
+            for side in ("agent", "partner"):
+                table = goal_table(frame, tasks, side, dimension)
+                lines += [_json_line(row) for row in table.to_dict("records")]
+    order = {variant: i for i, variant in enumerate(in_order(frame["variant"]))}
+    return sorted(lines, key=lambda line: (line["tasks"], order[line["variant"]]))
+
+
+def length_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turns of an episode per variant (both sides together, failed episodes too), and how many ended in which way."""
+    rows = select_side(frame, "agent")
+
+    def lines(group: pd.DataFrame) -> Iterable[dict[str, Any]]:
+        endings = group["ending"].value_counts()
+        columns = {f"ended: {e}": int(endings.get(e, 0)) for e in ("left", "silence", "turn_limit", "failed")}
+        estimate = {k: v for k, v in estimate_row(group, "n_turns").items() if k not in ("attempted", "missing")}
+        yield {"measure": "turns", **estimate, "median": group["n_turns"].median(), **columns}
+
+    return by_variant(rows, lines)
+
+
+def failure_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Per variant: episodes attempted and rated, and why the others have no score; all families, no-zone tasks too."""
+    rows = select_side(frame, "agent")
+    counts = [
+        {
+            "variant": variant,
+            "attempted": len(group),
+            "rated": int(group["goal"].notna().sum()),
+            **group.loc[group["missing"] != "", "missing"].value_counts().to_dict(),
+            "failed turns": int(group["n_failed_turns"].sum()),
+        }
+        for variant, group in ((v, rows[rows["variant"] == v]) for v in in_order(rows["variant"]))
+    ]
+    reasons = sorted(set(rows["missing"]) - {""})
+    columns = ["variant", "attempted", "rated", *reasons, "failed turns"]
+    return pd.DataFrame(counts, columns=columns).fillna(0).astype(dict.fromkeys(columns[1:], "int64"))
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """A table for reading: value and interval in one column, reasons as words, the method left to the caption."""
+    out = table.copy()
+    for value in [name for name in ("mean", "difference", "ratio") if name in out]:
+        cells = [interval_text(*bounds) for bounds in zip(out[value], out["low"], out["high"], strict=True)]
+        out.insert(list(out.columns).index(value), f"{value} [95 % interval]", cells)
+        out = out.drop(columns=[value, "low", "high"])
+    if "missing" in out:
+        out["missing"] = [", ".join(f"{n} {reason}" for reason, n in m.items()) or "none" for m in out["missing"]]
+    if "p" in out:
+        out["p"] = ["–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in out["p"]]
+    if "detectable" in out:
+        out["detectable"] = ["–" if math.isnan(d) else f"{d:.2f}" for d in out["detectable"]]
+    return out.drop(columns=[c for c in ("method", "dimension") if c in out])
+
+
+def _stage_items(run_dir: Path, stage: str, file: str) -> list[dict[str, Any]]:
+    folder = run_dir / stage
+    if not (folder / file).exists():
+        raise FileNotFoundError(
+            f"{folder / file} is not there; make it with: sotopia-pi run params/{run_dir.name}.yaml --only {stage}"
+        )
+    items = ItemFile(folder / file).read()
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return items
+    named = set(json.loads(manifest.read_text())["items"].get(file, ()))
+    return [item for item in items if item["id"] in named]
+
+
+def _ratings_by_side(ratings: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], Mapping[str, Any]]:
+    found: dict[tuple[str, int], Mapping[str, Any]] = {}
+    for rating in ratings:
+        key = (rating["episode_id"], rating["side"])
+        if key in found:
+            raise ValueError(
+                f"episode {key[0]}, side {key[1]} has two ratings ({found[key]['id']} by {found[key]['judge']}, "
+                f"{rating['id']} by {rating['judge']}); one judge a table: finish stage {EVALUATION_STAGE}, whose "
+                f"manifest names the ratings that count"
+            )
+        found[key] = rating
+    return found
+
+
+def _task_of(episode: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    try:
+        return tasks[episode["task_id"]]
+    except KeyError:
+        raise ValueError(
+            f"episode {episode['id']} plays task {episode['task_id']}, which is not among the {len(tasks)} tasks of "
+            f"stage {TASKS_STAGE}; run stage {EVALUATION_STAGE} again, so that episodes and tasks agree"
+        ) from None
+
+
+def _row(
+    run: str, task: Mapping[str, Any], episode: Mapping[str, Any], side: int, rating: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    agent_side = episode["agent_side"]
+    if agent_side not in (0, 1):
+        raise ValueError(f"episode {episode['id']} has agent_side {agent_side!r}; social evaluation needs 0 or 1")
+    mine = [turn for turn in episode["turns"] if turn["side"] == side]
+    family = episode["family"]
+    return {
+        "run": run,
+        "seed": episode["seed"],
+        "episode_id": episode["id"],
+        "task_id": task["id"],
+        "template": episode["template"],
+        "family": family,
+        "gated": family not in UNGATED_FAMILIES,
+        "hard": task["hard"],
+        "has_zone": task["has_zone"],
+        "variant": episode["tag"],
+        "agent_side": agent_side,
+        "repeat": episode["repeat"],
+        "side": side,
+        "role": "agent" if side == agent_side else "partner",
+        "outcome": episode["outcome"],
+        "ending": episode["ending"],
+        "failure": episode["failure"],
+        "n_turns": len(episode["turns"]),
+        "n_failed_turns": sum(turn.get("failed", False) for turn in mine),
+        **_scores(episode, rating),
+    }
+
+
+def _scores(episode: Mapping[str, Any], rating: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Scores, parts and the reason of a missing goal. A failed policy has no score, whatever a file says."""
+    if episode["outcome"] != "completed":
+        return {"missing": episode["outcome"]}
+    if rating is None:
+        return {"missing": "not_rated"}
+    if rating["outcome"] != "ok":
+        return {"missing": rating["outcome"]}
+    scores = {dimension: rating["scores"].get(dimension) for dimension in DIMENSIONS_SHOWN}
+    parts = {part: rating["parts"].get(part) for part in ("deal", "bad_deal", "joint_surplus")}
+    return {**scores, **parts, "missing": "" if scores["goal"] is not None else "left out by the judge"}
+
+
+def _json_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("tasks", "variant", "side", "dimension", "mean", "low", "high", "n_tasks", "n_episodes", "missing")
+    return {name: _json_value(row[name]) for name in names}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 4)
+    return value
+
+
+def interval_text(mean: float, low: float, high: float) -> str:
+    """`4.90 [4.20, 5.60]`, `4.90` where no interval could be made, or "no scores"."""
+    if math.isnan(mean):
+        return "no scores"
+    return f"{mean:.2f}" if math.isnan(low) else f"{mean:.2f} [{low:.2f}, {high:.2f}]"

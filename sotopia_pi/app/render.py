@@ -1,0 +1,74 @@
+"""Executed notebooks as HTML pages that open offline: code hidden, figures inside, no script and no network."""
+
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from sotopia_pi.store.items import write_atomically
+
+CSS = Path(__file__).with_name("page.css")
+HIDDEN_TAGS = {"remove-cell", "hide-cell", "parameters", "injected-parameters"}
+NEEDS_SCRIPT = (
+    "application/vnd.jupyter.widget-view+json",
+    "application/javascript",
+    "application/vnd.jupyter.widget-state+json",
+)
+
+
+def render_notebook(source: Path, target: Path, title: str) -> Path:
+    """Write an executed notebook as one HTML file; returns the target.
+
+    Outputs that need a script (widgets) are left out: each has a static twin. Cells tagged remove-cell or hide-cell
+    do not appear at all, cells tagged remove-output or hide-output without what they print.
+    """
+    import nbformat
+
+    notebook = nbformat.read(source, as_version=4)
+    _drop_hidden(notebook)
+    body, _ = _exporter().from_notebook_node(notebook)
+    write_atomically(target, page(title, body, "../report/index.html").encode())
+    return target
+
+
+def page(title: str, body: str, back_to: str | None = None) -> str:
+    """A whole HTML document around a body. title: plain text, escaped here. back_to: relative address of the report."""
+    back = f'<a href="{escape(back_to)}">Back to the report</a>' if back_to else ""
+    return (
+        "<!DOCTYPE html>\n"
+        '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{_styles()}\n</style>\n</head>\n<body>\n"
+        f"<nav>{back}</nav>\n<main>\n{body}\n</main>\n<footer>{back}</footer>\n</body>\n</html>\n"
+    )
+
+
+def _drop_hidden(notebook: Any) -> None:
+    notebook.metadata.pop("widgets", None)
+    notebook.cells = [cell for cell in notebook.cells if not HIDDEN_TAGS & set(cell.metadata.get("tags", ()))]
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        if {"remove-output", "hide-output"} & set(cell.metadata.get("tags", ())):
+            cell.outputs = []
+        for output in cell.outputs:
+            for kind in NEEDS_SCRIPT:
+                output.get("data", {}).pop(kind, None)
+
+
+@cache
+def _exporter() -> Any:
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="basic")
+    exporter.exclude_input = True
+    exporter.exclude_input_prompt = True
+    exporter.exclude_output_prompt = True
+    return exporter
+
+
+@cache
+def _styles() -> str:
+    from pygments.formatters import HtmlFormatter
+
+    return CSS.read_text(encoding="utf-8") + HtmlFormatter(nobackground=True).get_style_defs(".highlight")

@@ -1,0 +1,112 @@
+"""The report's first page: the answer, then every stage with its status, its counts and its page, then the run card."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from sotopia_pi.app.console import duration
+from sotopia_pi.app.pipeline import PAGE
+from sotopia_pi.app.render import page
+from sotopia_pi.app.results import RESULTS_STAGE
+from sotopia_pi.app.status import StageStatus, run_status
+from sotopia_pi.store.items import write_atomically
+from sotopia_pi.store.notebook import read_notebook
+from sotopia_pi.store.run_card import read_run_card
+
+HEADLINE = "headline.html"
+"""HTML fragment that the results notebook writes: the goal figure, inside the page, and the table."""
+
+
+def write_report(root: Path, run: str, stages: tuple[str, ...]) -> Path:
+    """Write outputs/<run>/report/index.html from what is there and return its path; what is missing is named."""
+    run_dir = root / "outputs" / run
+    target = run_dir / "report" / "index.html"
+    rows = [row for row in run_status(root, run) if row.name in stages]
+    titles = {row.name: read_notebook(root / "notebooks" / f"{row.name}.ipynb").title for row in rows}
+    parts = [
+        f"<h1>Sotopia-π report: run {escape(run)}</h1>",
+        _headline(run_dir),
+        _missing(rows),
+        "<h2>Stages</h2>",
+        _stage_table(run_dir, rows, titles),
+        *(_counts(row, titles[row.name]) for row in rows if row.counts),
+        _run_card(read_run_card(run_dir)),
+    ]
+    write_atomically(target, page(f"Sotopia-π: {run}", "\n".join(part for part in parts if part)).encode())
+    return target
+
+
+def _headline(run_dir: Path) -> str:
+    path = run_dir / RESULTS_STAGE / HEADLINE
+    return f"<section>{path.read_text(encoding='utf-8')}</section>" if path.is_file() else ""
+
+
+def _missing(rows: list[StageStatus]) -> str:
+    absent = [f"{row.name} ({row.state})" for row in rows if row.state != "complete"]
+    if not absent:
+        return ""
+    return f'<p class="missing">Not complete yet: {escape(", ".join(absent))}.</p>'
+
+
+def _stage_table(run_dir: Path, rows: list[StageStatus], titles: Mapping[str, str]) -> str:
+    body = []
+    for row in rows:
+        name = escape(row.name)
+        title = escape(titles[row.name])
+        link = f'<a href="../{name}/{PAGE}">{title}</a>' if (run_dir / row.name / PAGE).is_file() else title
+        wall = duration(row.wall_s) if row.wall_s is not None else ""
+        peak = f"{row.peak_rss_mib:.0f} MiB" if row.peak_rss_mib is not None else ""
+        body.append(
+            f"<tr><td>{name}</td><td>{link}</td><td>{escape(row.state)}</td>"
+            f'<td class="number">{wall}</td><td class="number">{peak}</td></tr>'
+        )
+    head = (
+        "<tr><th>stage</th><th>page</th><th>status</th>"
+        '<th class="number">wall time</th><th class="number">peak memory</th></tr>'
+    )
+    return f'<div class="table"><table><thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def _counts(row: StageStatus, title: str) -> str:
+    lines = "".join(
+        f'<tr><td>{escape(str(label))}</td><td class="number">{escape(str(value))}</td></tr>'
+        for label, value in row.counts.items()
+    )
+    table = f'<div class="table"><table><tbody>{lines}</tbody></table></div>'
+    return f"<details><summary>Counts of {escape(row.name)}: {escape(title)}</summary>{table}</details>"
+
+
+def _run_card(card: Mapping[str, Any] | None) -> str:
+    if card is None:
+        return ""
+    machine = card["machine"]
+    facts = {
+        "preset": card["preset"]["file"],
+        "package": " ".join(f"{name} {version}" for name, version in card["package"].items()),
+        "git": f"{card['git']['state']} {card['git'].get('commit', '')}".strip(),
+        "machine": f"{machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, GPU {machine['gpu']}",
+        "Python": machine["python"],
+        "written": card["written"],
+    }
+    parts = ["<h2>Run card</h2>", _facts(facts), '<p><a href="../run.json">The whole card as JSON</a></p>']
+    for stage, entry in card["stages"].items():
+        if entry.get("notes"):
+            parts.append(f"<details><summary>Notes of {escape(stage)}</summary>{_facts(entry['notes'])}</details>")
+    for stage, params in card["params"].items():
+        parts.append(f"<details><summary>Parameters of {escape(stage)}</summary>{_facts(params)}</details>")
+    parts.append(f"<details><summary>Library versions</summary>{_facts(card['libraries'])}</details>")
+    return "\n".join(parts)
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    rows = "".join(f"<tr><th>{escape(str(key))}</th><td>{_value(value)}</td></tr>" for key, value in facts.items())
+    return f'<div class="table"><table><tbody>{rows}</tbody></table></div>'
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return _facts(value)
+    if isinstance(value, list):
+        return escape(", ".join(map(str, value)))
+    return escape(str(value))

@@ -1,0 +1,196 @@
+"""The expert: a scripted negotiator that is worth cloning.
+
+It opens at its best, gives about as much as it is given, holds while the other does not move, accepts what is as good
+as its own next offer, says when an offer is its last, and walks away from bad deals. Every offer names complete terms.
+Character decides the manner: firmness, patience and voice.
+"""
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from sotopia_pi.models.phrasing import expert_phrases, pick, speak, trait_level, voice_of
+from sotopia_pi.models.strategy import EPS, History, Menu, asks_why, history, need_stakes, stable_rng
+from sotopia_pi.store.digest import source_digest
+from sotopia_pi.store.items import content_id
+from sotopia_pi.world.actions import Action
+from sotopia_pi.world.characters import Character
+from sotopia_pi.world.episode import Decision, Observation
+from sotopia_pi.world.payoffs import Deal
+
+Intent = Literal["open", "concede", "hold", "last", "accept", "ask", "leave"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all experts share, in own utility (0 = walking away, 1 = best).
+
+    step: least concession; most: largest answer to a concession; take: least utility accepted rather than leaving
+    without a deal; gestures: share of holds in [0, 1] that are a gesture instead of words.
+    """
+
+    step: float = 0.14
+    most: float = 0.3
+    take: float = 0.08
+    gestures: float = 0.05
+
+
+@dataclass(frozen=True)
+class Temper:
+    """How one character bargains. firmness: holds before the first concession; patience: holds between unanswered ones."""
+
+    firmness: int
+    patience: int
+
+
+def temper_of(character: Character, rng: np.random.Generator) -> Temper:
+    """Less agreeable people hold first; calm and conscientious people hold longer."""
+    agreeable = trait_level(character.big_five, "agreeableness")
+    calm = trait_level(character.big_five, "conscientiousness") - trait_level(character.big_five, "neuroticism")
+    firmness = int(agreeable < 0 and rng.random() < 0.7)
+    return Temper(firmness=firmness, patience=1 + int(calm > 1 or (calm > 0 and rng.random() < 0.3)))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to do and on which terms (None for leaving)."""
+
+    intent: Intent
+    deal: Deal | None = None
+
+
+def choose(menu: Menu, heard: History, side: int, temper: Temper, style: Style, turns_left: int) -> Choice:
+    """The expert's decision; a function of what was offered, its own stakes and temper.
+
+    turns_left: turns of the episode that are still to come, this one included.
+    """
+    utility = menu.stakes.utility
+    theirs = heard.offers(1 - side)
+    standing = heard.standing(1 - side)
+    on_table = utility(standing) if standing is not None else float("-inf")
+    planned = _planned(menu, heard, side, temper, style, theirs)
+    worth = utility(planned.deal) if planned.deal is not None else style.take
+    if turns_left <= 2:
+        worth = min(worth, style.take)
+    if on_table > EPS and on_table >= worth - EPS:
+        return Choice("accept", standing)
+    return planned
+
+
+def _planned(menu: Menu, heard: History, side: int, temper: Temper, style: Style, theirs: list[Deal]) -> Choice:
+    mine = heard.offers(side)
+    if not mine:
+        return Choice("open", menu.best)
+    since, gain, answered = _since_their_last_step(menu, heard, side)
+    script = _script(temper, answered, bool(theirs))
+    intent = script[min(since, len(script) - 1)]
+    if intent == "leave":
+        return Choice("leave")
+    if intent in ("hold", "ask"):
+        return Choice(intent, mine[-1])
+    drop = min(max(gain, style.step), style.most)
+    return Choice(intent, _lower(menu, mine, drop, theirs))
+
+
+def _script(temper: Temper, answered: bool, heard_terms: bool) -> list[Intent]:
+    """What to do at each turn since the other last moved."""
+    if not heard_terms:
+        return ["ask", "ask", "ask", "last", "leave"]
+    first = [] if answered else ["hold"] * temper.firmness
+    wait = ["hold"] * temper.patience
+    return [*first, "concede", *wait, "concede", *wait, "last", "leave"]
+
+
+def _since_their_last_step(menu: Menu, heard: History, side: int) -> tuple[int, float, bool]:
+    """(own turns since the other's last improvement, its size in own utility, whether it ever improved).
+
+    The first offers of both sides count as no step.
+    """
+    utility = menu.stakes.utility
+    best, since, gain, answered, opened = None, 0, 0.0, False, False
+    for move in heard.moves:
+        if move.side == side:
+            since += opened
+            opened = opened or move.offer is not None
+        elif move.offer is not None:
+            value = utility(move.offer)
+            if best is None:
+                since = 0
+            elif value > best + EPS:
+                since, gain, answered = 0, value - best, True
+            best = value if best is None else max(best, value)
+    return since, gain if since == 0 else 0.0, answered
+
+
+def _lower(menu: Menu, mine: list[Deal], drop: float, theirs: list[Deal]) -> Deal:
+    """The next offer: about `drop` below the last one, chosen to please the other; the last one where nothing is left."""
+    last = menu.stakes.utility(mine[-1])
+    target = menu.below(last, drop)
+    return menu.propose(target, theirs, most=last, used=mine) or mine[-1]
+
+
+class Expert:
+    """The scripted negotiator as a policy. Stateless: everything is recomputed from the observation."""
+
+    name = "expert"
+
+    def __init__(self, seed: int = 0, style: Style | None = None):
+        self.seed = seed
+        self.style = style or Style()
+        modules = source_digest("sotopia_pi.models.negotiator")
+        body = {"name": self.name, "seed": seed, "style": asdict(self.style), "code": modules, "phrases": expert_phrases()}
+        self.digest = content_id("policy", body)
+
+    async def act(self, observation: Observation, seed: int) -> Decision:
+        return Decision(self.decide(observation, np.random.default_rng([self.seed, seed])))
+
+    def decide(self, observation: Observation, rng: np.random.Generator) -> Action:
+        stakes = need_stakes(observation, self.name)
+        heard = history(observation)
+        if heard.agreed is not None:
+            return Action("leave")
+        habits = stable_rng(self.seed, observation.task_id, observation.side, "temper")
+        temper = temper_of(observation.me, habits)
+        menu = Menu(observation.issues, stakes)
+        left = observation.turn_limit - len(observation.turns)
+        choice = choose(menu, heard, observation.side, temper, self.style, left)
+        return self._say(observation, choice, rng)
+
+    def _say(self, observation: Observation, choice: Choice, rng: np.random.Generator) -> Action:
+        voice, bank = voice_of(observation.me), expert_phrases()
+        phrase = pick(bank[choice.intent][voice], rng)
+        if choice.intent == "leave":
+            return Action("leave", phrase)
+        if choice.intent == "hold" and rng.random() < self.style.gestures:
+            return Action("non-verbal communication", pick(bank["gesture"][voice], rng))
+        said = speak(phrase, observation.issues, choice.deal, observation.side)
+        if choice.intent in ("concede", "hold") and _asked_why(observation):
+            said = f"{self._reason(observation, voice, rng)} {said}"
+        return Action("speak", said)
+
+    def _reason(self, observation: Observation, voice: str, rng: np.random.Generator) -> str:
+        """The harmless reason the goal allows, once; after that, and where there is none, a polite refusal."""
+        cover = cover_reason(observation.goal)
+        told = any(cover in turn.action.argument for turn in observation.turns) if cover else True
+        intent = "deflect" if told else "reason"
+        return speak(pick(expert_phrases()[intent][voice], rng), (), None, observation.side, cover=cover)
+
+
+def cover_reason(goal: str) -> str:
+    """What the goal says one may say instead of the true reason; empty where it says nothing of the kind."""
+    found = re.search(r"you may say that ([^.]+)", goal)
+    return found[1].strip() if found else ""
+
+
+def _asked_why(observation: Observation) -> bool:
+    if not observation.turns or observation.turns[-1].side == observation.side:
+        return False
+    last = observation.turns[-1].action
+    return last.type == "speak" and asks_why(last.argument)
+
+
+def expert(seed: int = 0) -> Expert:
+    """The expert. seed: changes its habits and phrasings, not its rules."""
+    return Expert(seed)

@@ -1,0 +1,205 @@
+"""The evaluation partner: adaptive, scripted, and deaf to mere patience.
+
+It concedes only to concessions, measured in its own utility over the agent's first offer; it accepts only what meets
+what it aspires to at that moment; it leaves, after a warning, when the agent stalls. Several kinds; those marked
+`held_out` answer in patterns that no expert episode shows, and none of its phrasings is the expert's.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from sotopia_pi.models.phrasing import partner_phrases, pick, speak
+from sotopia_pi.models.strategy import EPS, History, Menu, asks_why, history, need_stakes, stable_rng
+from sotopia_pi.store.digest import source_digest
+from sotopia_pi.store.items import content_id
+from sotopia_pi.world.actions import Action
+from sotopia_pi.world.episode import Decision, Observation
+from sotopia_pi.world.payoffs import Deal
+
+
+@dataclass(frozen=True)
+class PartnerKind:
+    """How a partner answers concessions, in shares of what it was given (own utility).
+
+    rate: share paid back for the first `turning` of utility; later_rate: for what comes after.
+    every: it answers only each `every`-th concession, then for all of them at once.
+    withheld: share of the debt that it pays only once the agent stands firm for a turn.
+    """
+
+    name: str
+    rate: float
+    later_rate: float
+    turning: float = 0.3
+    every: int = 1
+    withheld: float = 0.0
+    held_out: bool = False
+
+    def conceded(self, values: Sequence[float]) -> float:
+        """How far this kind has come down from its best, given what each agent turn's standing offer was worth to it."""
+        gains = [max(values[: i + 1]) - values[0] for i in range(len(values))]
+        steps = [i for i in range(1, len(gains)) if gains[i] > gains[i - 1] + EPS]
+        answered = steps[: len(steps) // self.every * self.every]
+        firm = max((gains[i] for i in range(1, len(gains)) if gains[i] <= gains[i - 1] + EPS), default=0.0)
+        now = gains[answered[-1]] if answered else 0.0
+        counted = (1 - self.withheld) * now + self.withheld * min(now, firm)
+        return self.rate * min(counted, self.turning) + self.later_rate * max(0.0, counted - self.turning)
+
+
+FAIR = PartnerKind("fair", rate=1.0, later_rate=1.0)
+TOUGH = PartnerKind("tough", rate=0.7, later_rate=0.7)
+GENEROUS = PartnerKind("generous", rate=1.3, later_rate=1.3)
+LATE_DOUBLER = PartnerKind("late doubler", rate=1.1, later_rate=1.1, every=2, held_out=True)
+WARM_THEN_FIRM = PartnerKind("warm then firm", rate=1.5, later_rate=0.6, held_out=True)
+PROBER = PartnerKind("prober", rate=1.2, later_rate=1.2, withheld=0.6, held_out=True)
+KINDS = (FAIR, TOUGH, GENEROUS, LATE_DOUBLER, WARM_THEN_FIRM, PROBER)
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What a partner does on one task. patience: stalled agent turns before the last chance; bonus: own utility it
+    adds, once, for a reason told openly (favours only)."""
+
+    kind: PartnerKind
+    patience: int
+    bonus: float = 0.15
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to do and on which terms (None for leaving)."""
+
+    intent: str
+    deal: Deal | None = None
+
+
+def choose(menu: Menu, heard: History, side: int, habits: Habits, bonus: float = 0.0) -> Choice:
+    """The partner's decision; time plays no part in it."""
+    moves = heard.of(1 - side)
+    values = [menu.stakes.utility(move.offer) for move in moves if move.offer is not None]
+    aspired = 1.0 - bonus - (habits.kind.conceded(values) if values else 0.0)
+    target = max(aspired, menu.lowest())
+    standing = heard.standing(1 - side)
+    mine = heard.offers(side)
+    offer = _offer(menu, target, mine, heard.offers(1 - side))
+    wanted = min(target, menu.stakes.utility(offer))
+    if standing is not None and menu.stakes.utility(standing) >= wanted - EPS:
+        return Choice("accept", standing)
+    stalled = stalls(menu, heard, side)
+    if stalled > habits.patience:
+        return Choice("leave")
+    if not mine:
+        return Choice("open", offer)
+    if stalled == habits.patience:
+        return Choice("last_chance", offer)
+    if moves and not moves[-1].clear:
+        return Choice("unclear", offer)
+    return Choice("hold" if offer == mine[-1] else "concede", offer)
+
+
+def _offer(menu: Menu, target: float, mine: Sequence[Deal], theirs: Sequence[Deal]) -> Deal:
+    """Terms worth the target; the last ones again unless something better for the other fits."""
+    if not mine:
+        return menu.best
+    last = menu.stakes.utility(mine[-1])
+    lower = [level for level in menu.levels if menu.lowest() - EPS <= level <= last + EPS]
+    nearest = min(lower, key=lambda level: abs(level - target), default=last)
+    return mine[-1] if nearest >= last - EPS else menu.propose(nearest, theirs)
+
+
+def stalls(menu: Menu, heard: History, side: int) -> int:
+    """Agent turns in a row, up to now, that brought the partner nothing: no terms, or none better than before."""
+    best, count = float("-inf"), 0
+    for move in heard.of(1 - side):
+        value = menu.stakes.utility(move.offer) if move.offer is not None else float("-inf")
+        count = 0 if value > best + EPS else count + 1
+        best = max(best, value)
+    return count
+
+
+class EvaluationPartner:
+    """The partner as a policy. Stateless; its kind and patience are drawn once per task."""
+
+    name = "evaluation partner"
+
+    def __init__(self, seed: int = 0, kinds: Sequence[PartnerKind] = KINDS, patience: tuple[int, ...] = (2, 3)):
+        if not kinds or not patience:
+            raise ValueError(f"an evaluation partner needs kinds and a patience, got {kinds!r} and {patience!r}; see KINDS")
+        self.seed, self.kinds, self.patience = seed, tuple(kinds), tuple(patience)
+        code = source_digest("sotopia_pi.models.partner")
+        body = {"name": self.name, "seed": seed, "kinds": [asdict(kind) for kind in self.kinds]}
+        self.digest = content_id("policy", body | {"patience": patience, "code": code, "phrases": partner_phrases()})
+
+    def habits(self, task_id: str) -> Habits:
+        """Kind and patience on a task, the same whoever the agent is and whichever side it has."""
+        rng = stable_rng(self.seed, task_id, "partner")
+        kind = self.kinds[int(rng.integers(len(self.kinds)))]
+        return Habits(kind, self.patience[int(rng.integers(len(self.patience)))])
+
+    async def act(self, observation: Observation, seed: int) -> Decision:
+        return Decision(self.decide(observation, np.random.default_rng([self.seed, seed])))
+
+    def decide(self, observation: Observation, rng: np.random.Generator) -> Action:
+        menu = Menu(observation.issues, need_stakes(observation, self.name))
+        heard = history(observation)
+        if heard.agreed is not None:
+            return Action("leave")
+        habits = self.habits(observation.task_id)
+        open_now = told_openly(observation) if gives_favour(observation) else -1
+        choice = choose(menu, heard, observation.side, habits, habits.bonus if open_now >= 0 else 0.0)
+        return self._say(observation, choice, rng, thanks=open_now == len(observation.turns) - 1)
+
+    def _say(self, observation: Observation, choice: Choice, rng: np.random.Generator, thanks: bool) -> Action:
+        bank, side = partner_phrases(), observation.side
+        phrase = pick(bank[choice.intent], rng)
+        if choice.intent == "leave":
+            return Action("leave", phrase)
+        said = [speak(phrase, observation.issues, choice.deal, side, clause=": {terms}" in phrase)]
+        if choice.intent != "accept":
+            if thanks and observation.turns:
+                said.insert(0, pick(bank["frank"], rng))
+            elif observation.turns and asks_why(observation.turns[-1].action.argument):
+                said.insert(0, pick(bank["deflect"], rng))
+            if wants_reason(observation):
+                said.append(pick(bank["why"], rng))
+        return Action("speak", " ".join(said))
+
+
+def gives_favour(observation: Observation) -> bool:
+    """Whether this side is asked for an amount of something that is not money."""
+    issue = observation.issues[0]
+    points = observation.stakes.points[issue.name]
+    return issue.kind == "amount" and issue.unit != "$" and not isinstance(points, dict) and points < 0
+
+
+def wants_reason(observation: Observation) -> bool:
+    """A giver asks why at its second and third turn, unless it was told."""
+    own = sum(turn.side == observation.side for turn in observation.turns)
+    return gives_favour(observation) and own in (1, 2) and told_openly(observation) < 0
+
+
+_OPENLY = re.compile(
+    r"\b(the truth|to be honest|honestly|real reason|confess|admit|between us|secret|reason is|because (i|my)\b)"
+    r"|^(well |oh |um )?i (?!can|could|would|will|need|want|hope|say|offer|propose|accept|agree|stay|am still|was hoping)",
+    re.I,
+)
+
+
+def told_openly(observation: Observation) -> int:
+    """Index of the first agent turn that tells something of oneself as a reason; -1 where none does.
+
+    The partner cannot know whether it is the truth: it goes by how it sounds, at least six words in one sentence.
+    """
+    for turn in observation.turns:
+        if turn.side != observation.side and turn.action.type == "speak":
+            for sentence in re.split(r"(?<=[.!?])\s+", turn.action.argument):
+                if len(sentence.split()) >= 6 and _OPENLY.search(sentence.replace(",", "")):
+                    return turn.index
+    return -1
+
+
+def evaluation_partner(seed: int = 0, kinds: Sequence[PartnerKind] = KINDS) -> EvaluationPartner:
+    """The evaluation partner; `kinds` narrows what it may be like."""
+    return EvaluationPartner(seed, kinds)

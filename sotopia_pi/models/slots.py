@@ -1,0 +1,212 @@
+"""Slots: where the keys and values of conversations stay between turns, and attention over them without copying."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+ATTENTION = "sotopia_slots"
+"""Name under which the attention below is known to transformers."""
+
+SHORT_LOSS = 64
+"""A free slot is taken over in place when at most this many of its tokens are lost by it (about one reply); above
+that, the shared beginning is copied and the longer conversation stays."""
+
+WORTHWHILE = 16
+"""A shared beginning shorter than this many tokens is computed anew rather than copied."""
+
+
+@dataclass
+class Slot:
+    """One row of the store. tokens: ids whose keys and values it holds; owner: digest of the adapter they belong to.
+
+    Keys and values depend on every weight below them, so that nothing is ever shared between adapters.
+    """
+
+    row: int
+    tokens: list[int] = field(default_factory=list)
+    owner: str = ""
+    busy: bool = False
+    used: int = 0
+
+
+class Slots:
+    """Keys and values of up to `rows` conversations, each with room for `capacity` tokens, preallocated.
+
+    Untouched memory costs nothing: pages become resident when they are first written.
+    """
+
+    def __init__(self, config, rows: int, capacity: int, dtype: torch.dtype):
+        heads = config.num_key_value_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.capacity, self.dtype = capacity, dtype
+        shape = (rows, heads, capacity, size)
+        self.keys = [torch.zeros(shape, dtype=dtype) for _ in range(config.num_hidden_layers)]
+        self.values = [torch.zeros(shape, dtype=dtype) for _ in range(config.num_hidden_layers)]
+        self.slots = [Slot(row) for row in range(rows)]
+        self._clock = 0
+
+    def free(self) -> int:
+        """How many slots are not busy."""
+        return sum(not slot.busy for slot in self.slots)
+
+    def take(self, ids: Sequence[int], owner: str, reuse: bool = True) -> Slot | None:
+        """A slot for a conversation, holding as long a beginning of `ids` as any slot of this owner holds.
+
+        At least one token is always left to compute. None when every slot is busy. Where a slot must be given up it is
+        the one not used for longest.
+        """
+        idle = [slot for slot in self.slots if not slot.busy]
+        if not idle:
+            return None
+        oldest = min(idle, key=lambda slot: (slot.used, slot.row))
+        best, shared = self._longest_shared(ids, owner) if reuse else (None, 0)
+        if best is None or shared < WORTHWHILE:
+            return self._claim(oldest, [], owner)
+        if not best.busy and (best is oldest or len(best.tokens) - shared <= SHORT_LOSS):
+            return self._claim(best, best.tokens[:shared], owner)
+        for layer in (*self.keys, *self.values):
+            layer[oldest.row, :, :shared] = layer[best.row, :, :shared]
+        return self._claim(oldest, best.tokens[:shared], owner)
+
+    def release(self, slot: Slot, keep: bool = True) -> None:
+        """Give a slot back; what it holds stays for a later request, unless keep is False."""
+        self._clock += 1
+        slot.busy, slot.used = False, self._clock
+        if not keep:
+            slot.tokens, slot.owner, slot.used = [], "", 0
+
+    def _claim(self, slot: Slot, tokens: list[int], owner: str) -> Slot:
+        slot.tokens, slot.owner, slot.busy = list(tokens), owner, True
+        return slot
+
+    def _longest_shared(self, ids: Sequence[int], owner: str) -> tuple[Slot | None, int]:
+        best, longest = None, 0
+        for slot in self.slots:
+            if slot.owner == owner and len(slot.tokens) > longest:
+                shared = min(_shared(slot.tokens, ids), len(ids) - 1)
+                if shared > longest:
+                    best, longest = slot, shared
+        return best, longest
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Sequences in neighbouring rows that each feed one token: positions first..last of the batch's tokens."""
+
+    tokens: slice
+    rows: slice
+    length: int
+    mask: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """One sequence that feeds several tokens. length: tokens in its slot after this step."""
+
+    tokens: slice
+    row: int
+    length: int
+    mask: torch.Tensor
+
+
+class Step:
+    """One forward pass over the tokens of many sequences laid end to end, without padding.
+
+    feeds: (slot, new token ids) for each sequence. `order` says where each sequence's last token lies in the batch.
+    Given to the model as its cache: `update` writes the new keys and values into the slots.
+    """
+
+    def __init__(self, slots: Slots, feeds: Sequence[tuple[Slot, list[int]]]):
+        self._slots = slots
+        singles = sorted((k for k, (_, new) in enumerate(feeds) if len(new) == 1), key=lambda k: feeds[k][0].row)
+        longer = [k for k, (_, new) in enumerate(feeds) if len(new) > 1]
+        ids, rows, positions = [], [], []
+        self.last = [0] * len(feeds)
+        starts = {}
+        for k in (*singles, *longer):
+            slot, new = feeds[k]
+            starts[k] = len(ids)
+            ids += new
+            rows += [slot.row] * len(new)
+            positions += range(len(slot.tokens), len(slot.tokens) + len(new))
+            self.last[k] = len(ids) - 1
+        self.ids = torch.tensor([ids])
+        self.positions = torch.tensor([positions])
+        self._rows, self._at = torch.tensor(rows), self.positions[0]
+        self._runs = list(self._neighbours([feeds[k][0] for k in singles]))
+        self._chunks = [self._chunk(*feeds[k], starts[k]) for k in longer]
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_, **__):
+        """Write keys and values [1, heads, tokens, size] of one layer; returns that layer's whole store."""
+        self._slots.keys[layer][self._rows, :, self._at] = keys[0].transpose(0, 1)
+        self._slots.values[layer][self._rows, :, self._at] = values[0].transpose(0, 1)
+        return self._slots.keys[layer], self._slots.values[layer]
+
+    def get_seq_length(self, *_) -> int:
+        return 0
+
+    def attend(self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
+        """Attention of queries [1, query heads, tokens, size] over a layer's store; [1, tokens, query heads, size].
+
+        Query heads that share a key-value head are laid side by side as query positions of one attention call, so that
+        keys and values are read in place and read once.
+        """
+        _, query_heads, n_tokens, size = query.shape
+        heads = keys.shape[1]
+        out = query.new_empty(1, n_tokens, query_heads, size)
+        for run in self._runs:
+            asked = query[0, :, run.tokens].transpose(0, 1).reshape(-1, heads, query_heads // heads, size)
+            k, v = keys[run.rows, :, : run.length], values[run.rows, :, : run.length]
+            found = scaled_dot_product_attention(asked, k, v, attn_mask=run.mask, scale=scale)
+            out[0, run.tokens] = found.reshape(-1, query_heads, size)
+        for chunk in self._chunks:
+            k, v = keys[chunk.row, None, :, : chunk.length], values[chunk.row, None, :, : chunk.length]
+            found = scaled_dot_product_attention(
+                query[:, :, chunk.tokens], k, v, attn_mask=chunk.mask, scale=scale, enable_gqa=heads != query_heads
+            )
+            out[:, chunk.tokens] = found.transpose(1, 2)
+        return out
+
+    def _neighbours(self, slots: list[Slot]) -> Iterator[_Run]:
+        first = 0
+        for k in range(1, len(slots) + 1):
+            if k == len(slots) or slots[k].row != slots[k - 1].row + 1:
+                lengths = torch.tensor([len(slot.tokens) + 1 for slot in slots[first:k]])
+                longest = int(lengths.max())
+                hidden = torch.arange(longest)[None] >= lengths[:, None]
+                yield _Run(
+                    slice(first, k),
+                    slice(slots[first].row, slots[k - 1].row + 1),
+                    longest,
+                    self._mask(hidden)[:, None, None],
+                )
+                first = k
+
+    def _chunk(self, slot: Slot, new: list[int], start: int) -> _Chunk:
+        past, length = len(slot.tokens), len(slot.tokens) + len(new)
+        hidden = torch.arange(length)[None] > torch.arange(past, length)[:, None]
+        return _Chunk(slice(start, start + len(new)), slot.row, length, self._mask(hidden)[None, None])
+
+    def _mask(self, hidden: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(hidden.shape, dtype=self._slots.dtype).masked_fill(hidden, float("-inf"))
+
+
+def _attention(module, query, key, value, attention_mask, scaling=None, slots_step: Step | None = None, **_):
+    """The attention function transformers calls; the masks come from the step, not from transformers."""
+    if slots_step is None:
+        raise RuntimeError(f"attention {ATTENTION!r} was called outside of a step; call the model through LocalModel")
+    return slots_step.attend(query, key, value, scaling or query.shape[-1] ** -0.5), None
+
+
+AttentionInterface.register(ATTENTION, _attention)
+
+
+def _shared(held: Sequence[int], ids: Sequence[int]) -> int:
+    """Length of the common beginning of two id lists."""
+    for k, (a, b) in enumerate(zip(held, ids, strict=False)):
+        if a != b:
+            return k
+    return min(len(held), len(ids))

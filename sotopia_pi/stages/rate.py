@@ -1,0 +1,23 @@
+"""Rating: one rating a side of every episode that a rule can rate."""
+
+from collections.abc import Iterable, Sequence
+
+from sotopia_pi.store.items import ItemFile
+from sotopia_pi.world.episode import Episode
+from sotopia_pi.world.ratings import Rating
+from sotopia_pi.world.scoring import rate_by_payoff
+from sotopia_pi.world.tasks import SocialTask
+
+
+def rate_payoffs(episodes: Iterable[Episode], tasks: Sequence[SocialTask], file: ItemFile) -> list[Rating]:
+    """Ratings of both sides of every completed payoff episode; those the file lacks are appended.
+
+    Episodes that failed are left out: a failure is never a score.
+    """
+    by_id = {task.id: task for task in tasks}
+    here = file.ids()
+    ratings = [rating for episode in episodes for rating in rate_by_payoff(episode, by_id[episode.task_id])]
+    for rating in ratings:
+        if rating.id not in here:
+            file.append(rating.to_dict())
+    return ratings

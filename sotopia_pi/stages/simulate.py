@@ -1,0 +1,84 @@
+"""Playing: a map over planned episodes that only plays what is missing and writes each one as it ends."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sotopia_pi.store.items import ItemFile
+from sotopia_pi.world.episode import Episode, EpisodePlan, Policy, Rules, play
+from sotopia_pi.world.tasks import SocialTask
+
+
+class Progress(Protocol):
+    """What tells a person how far a long stage is."""
+
+    def advance(self, failed: bool = False) -> None: ...
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Episodes in the order they were planned; `found` of them lay there already."""
+
+    episodes: tuple[Episode, ...]
+    found: int
+
+    @property
+    def failed(self) -> int:
+        return sum(episode.outcome == "policy_failed" for episode in self.episodes)
+
+    def counts(self) -> dict[str, int]:
+        """Count table: planned, found, played now, completed and failed, and how the completed ones ended."""
+        endings = Counter(e.ending for e in self.episodes if e.outcome == "completed")
+        return {
+            "episodes planned": len(self.episodes),
+            "found from an earlier start": self.found,
+            "played now": len(self.episodes) - self.found,
+            "failed: policy_failed": self.failed,
+            **{f"ended: {ending}": n for ending, n in sorted(endings.items())},
+            "turns that failed to parse": sum(turn.failed for e in self.episodes for turn in e.turns),
+        }
+
+
+async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progress, at_once: int = 64) -> Collected:
+    """Play every plan that is not in the file yet, at most `at_once` side by side, and append each as it ends.
+
+    An episode that raises does not stop the others; the first error is raised once the rest is written.
+    """
+    here = {item["id"]: Episode.from_dict(item) for item in file.read()}
+    wanted = [plan for plan in plans if plan.id not in here]
+    found = len(plans) - len(wanted)
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(plan: EpisodePlan) -> None:
+        async with gate:
+            episode = await play(plan)
+        file.append(episode.to_dict())
+        here[episode.id] = episode
+        progress.advance(failed=episode.outcome == "policy_failed")
+
+    results = await asyncio.gather(*(one(plan) for plan in wanted), return_exceptions=True)
+    errors = [error for error in results if isinstance(error, BaseException)]
+    if errors:
+        raise RuntimeError(
+            f"{len(errors)} of {len(wanted)} episodes could not be played; the others are written to {file.path}. "
+            f"Run the same command again to play what is missing. First error: {errors[0]!r}"
+        ) from errors[0]
+    return Collected(tuple(here[plan.id] for plan in plans), found)
+
+
+def self_play(tasks: Sequence[SocialTask], policy: Policy, rules: Rules, seed: int, tag: str, repeats: int = 1) -> list[EpisodePlan]:
+    """Plans with one policy on both sides of every task, as in the paper's data rounds."""
+    return [
+        EpisodePlan(task, (policy, policy), rules, seed, repeat=repeat, tag=tag) for task in tasks for repeat in range(repeats)
+    ]
+
+
+def against(tasks: Sequence[SocialTask], agent: Policy, partner: Policy, rules: Rules, seed: int, tag: str) -> list[EpisodePlan]:
+    """Plans of an agent against a fixed partner on every task, in both speaking orders."""
+    return [
+        EpisodePlan(task, (agent, partner) if side == 0 else (partner, agent), rules, seed, agent_side=side, tag=tag)
+        for task in tasks
+        for side in (0, 1)
+    ]

@@ -1,0 +1,230 @@
+"""A stage as its notebook sees it: checked parameters, inputs by manifest, items to append, a manifest at the end."""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sotopia_pi.store.items import ItemFile, items_digest, write_items
+from sotopia_pi.store.lock import lock_for_notebook, owned_by_pipeline
+from sotopia_pi.store.manifest import (
+    MANIFEST,
+    PART,
+    SCHEMA,
+    Manifest,
+    describe_files,
+    read_manifest,
+    result_digest,
+    write_manifest,
+)
+from sotopia_pi.store.notebook import Notebook, assigned_names, project_root, read_notebook
+from sotopia_pi.store.params import ParameterError, check_run_name, check_values
+from sotopia_pi.store.progress import PROGRESS, Progress
+
+PLAIN = (str, int, float, bool, list, dict, type(None))
+IPYTHON_NAMES = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+COMMAND_VARIABLE = "SOTOPIA_PI_COMMAND"
+
+
+class MissingInput(FileNotFoundError):
+    """A stage needs a result that no earlier stage has made yet; the message names the command that makes it."""
+
+
+def open_stage(name: str, namespace: Mapping[str, Any]) -> "Stage":
+    """Open the stage of a notebook, right after its parameters cell: `stage = open_stage("02_...", globals())`.
+
+    Takes the values of the declared parameters from the namespace, checks their types, refuses names that were set
+    but are not declared, and takes the run's lock. Raises ParameterError, RunLocked, FileNotFoundError.
+    """
+    root = project_root()
+    notebook = read_notebook(root / "notebooks" / f"{name}.ipynb")
+    declared = notebook.parameters
+    missing = sorted(set(declared) - set(namespace))
+    if missing:
+        raise ParameterError(f"{notebook.path.name}: {', '.join(missing)} not set; run the parameters cell first.")
+    values = {key: namespace[key] for key in (*declared, *_unknown_names(namespace, declared))}
+    check_values(name, declared, values)
+    if "run" not in values:
+        raise ParameterError(f"{notebook.path.name}: the parameters cell must declare `run: str`.")
+    run_dir = root / "outputs" / check_run_name(values["run"])
+    lock_for_notebook(run_dir)
+    return Stage(root, notebook, values)
+
+
+class Stage:
+    """One stage of one run.
+
+    name: the notebook's name. run: the run's name. params: resolved parameters. dir: outputs/<run>/<name>/.
+    """
+
+    def __init__(self, root: Path, notebook: Notebook, params: dict[str, Any]):
+        self.name = notebook.name
+        self.run: str = params["run"]
+        self.params = params
+        self.run_dir = root / "outputs" / self.run
+        self.dir = self.run_dir / self.name
+        self._root = root
+        self._in_pipeline = owned_by_pipeline(self.run_dir)
+        self._inputs: dict[str, str | None] = {}
+        self._started = time.monotonic()
+        self.dir.mkdir(parents=True, exist_ok=True)
+        for left_over in (MANIFEST, PART, PROGRESS):
+            (self.dir / left_over).unlink(missing_ok=True)
+
+    def path(self, file: str) -> Path:
+        """Where a result of this stage lies; its folder exists."""
+        path = self.dir / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def items(self, file: str, wanted: Iterable[str] = ()) -> ItemFile:
+        """An items file of this stage, to read what is there and append what is missing.
+
+        wanted: ids that this stage is going to name; those set aside as stale by other settings are taken back.
+        """
+        items = ItemFile(self.path(file))
+        stale = ItemFile(items.path.with_suffix(".stale.jsonl"))
+        absent = set(wanted) - items.ids()
+        for item in stale.read() if absent else ():
+            if item["id"] in absent:
+                items.append(item)
+        return items
+
+    def write(self, file: str, items: Iterable[Mapping[str, Any]]) -> None:
+        """Replace an items file that is derived as a whole (a selection, a verdict), atomically."""
+        write_items(self.path(file), [dict(item) for item in items])
+
+    def input(self, stage: str, file: str) -> list[dict[str, Any]]:
+        """The items an earlier stage's manifest names for a file, in the order in which it names them.
+
+        Raises MissingInput when that stage is not complete, ValueError when the file is not what it wrote.
+        """
+        manifest = self._manifest_of(stage, file)
+        if file not in manifest["items"]:
+            raise MissingInput(
+                f"{self.run}/{stage} has no items file {file!r}; it has: {', '.join(manifest['items'])}."
+            )
+        found = {item["id"]: item for item in ItemFile(self.run_dir / stage / file).read()}
+        items = [found[item_id] for item_id in manifest["items"][file] if item_id in found]
+        digest = manifest["digests"][file]
+        if len(items) != len(manifest["items"][file]) or items_digest(items) != digest:
+            raise ValueError(
+                f"{self.run_dir / stage / file} is not what its stage wrote ({len(items)} of "
+                f"{len(manifest['items'][file])} items found). Make it again: {self._command(stage)}"
+            )
+        self._inputs[f"{stage}/{file}"] = digest
+        return items
+
+    def input_path(self, stage: str, file: str) -> Path:
+        """Path of an earlier stage's result, a file or a folder such as an adapter. Raises MissingInput."""
+        file = file.rstrip("/")
+        manifest = self._manifest_of(stage, file)
+        path = self.run_dir / stage / file
+        if file not in manifest["digests"] or not path.exists():
+            raise MissingInput(f"{path}: {stage} did not make it. Make it: {self._command(stage)}")
+        self._inputs[f"{stage}/{file}"] = manifest["digests"][file]
+        return path
+
+    def has_input(self, stage: str, file: str) -> bool:
+        """Whether a complete earlier stage has this result; its absence is part of this stage's key, too."""
+        manifest = read_manifest(self.run_dir / stage)
+        digest = manifest["digests"].get(file.rstrip("/")) if manifest else None
+        self._inputs[f"{stage}/{file.rstrip('/')}"] = digest
+        return digest is not None
+
+    def progress(self, total: int, label: str, done: int = 0) -> Progress:
+        """Count a long loop: `with stage.progress(len(todo), "episodes") as bar: ... bar.advance()`."""
+        return Progress(total, label, self.dir / PROGRESS if self._in_pipeline else None, done)
+
+    def finish(
+        self,
+        items: Mapping[str, Sequence[str]] | None = None,
+        artefacts: Sequence[str] = (),
+        counts: Mapping[str, Any] | None = None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Close the stage: set stale items aside, write the manifest, print the table of counts.
+
+        items: ids that belong to this result, by file. artefacts: other files and folders. counts: what went in, was
+        kept, dropped, failed, by label. notes: what the run card should know (models, prompts, temperatures, seeds).
+        """
+        items = {file: list(ids) for file, ids in (items or {}).items()}
+        counts = dict(counts or {})
+        for file, ids in items.items():
+            moved = self._keep(file, ids)
+            if moved:
+                counts[f"set aside as stale from {file}"] = moved
+        names = [*items, *(name.rstrip("/") for name in artefacts)]
+        files = describe_files(self.dir, names)
+        manifest: Manifest = {
+            "schema": SCHEMA,
+            "stage": self.name,
+            "params": self.params,
+            "inputs": dict(sorted(self._inputs.items())),
+            "files": files,
+            "items": items,
+            "digests": {name: result_digest(self.dir, name, files) for name in names},
+            "counts": counts,
+            "notes": dict(notes or {}),
+            "key": None,
+            "wall_s": round(time.monotonic() - self._started, 1),
+            "peak_rss_mib": round(_peak_rss_mib()),
+        }
+        write_manifest(self.dir, manifest, PART if self._in_pipeline else MANIFEST)
+        (self.dir / PROGRESS).unlink(missing_ok=True)
+        print(count_table(counts))
+
+    def _keep(self, file: str, ids: Sequence[str]) -> int:
+        """Set aside what is not named; an items file with no items exists too."""
+        items = ItemFile(self.path(file))
+        items.path.touch()
+        moved = items.keep_only(ids)
+        absent = set(ids) - items.ids()
+        if absent:
+            raise ValueError(
+                f"{items.path}: {len(absent)} of {len(ids)} named items are not there, first {min(absent)}."
+            )
+        return moved
+
+    def _manifest_of(self, stage: str, file: str) -> Manifest:
+        manifest = read_manifest(self.run_dir / stage)
+        if manifest is None:
+            raise MissingInput(
+                f"{self.name} needs {self.run}/{stage}/{file}, which is not made yet. Make it: {self._command(stage)}"
+            )
+        return manifest
+
+    def _command(self, stage: str) -> str:
+        base = os.environ.get(COMMAND_VARIABLE)
+        return f"{base or f'sotopia-pi run params/{self.run}.yaml'} --only {stage}"
+
+
+def count_table(counts: Mapping[str, Any]) -> str:
+    """Counts as aligned plain text, one label a line; it survives headless runs and offline HTML."""
+    width = max((len(label) for label in counts), default=0)
+    return "\n".join(f"{label:<{width}}  {value:>8}" for label, value in counts.items())
+
+
+def _unknown_names(namespace: Mapping[str, Any], declared: Mapping[str, Any]) -> list[str]:
+    """Plain values that were set beside the declared parameters, by papermill or by a slip of the pen.
+
+    In a kernel only cells since the stage was last opened count, so that Run All works twice in one kernel.
+    """
+    history = namespace.get("In")
+    names = {key for key, value in namespace.items() if type(value) in PLAIN}
+    if isinstance(history, list):
+        cells = history[:-1]
+        opened = [i for i, cell in enumerate(cells) if "open_stage(" in cell]
+        names &= {
+            name for cell in cells[opened[-1] + 1 if opened else 0 :] + history[-1:] for name in assigned_names(cell)
+        }
+    return sorted(n for n in names if not n.startswith("_") and n not in declared and n not in IPYTHON_NAMES)
+
+
+def _peak_rss_mib() -> float:
+    """Most memory this process ever held; Linux counts it in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024**2 if sys.platform == "darwin" else 1024)

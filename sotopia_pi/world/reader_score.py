@@ -1,0 +1,60 @@
+"""How well the reader reads: precision and recall on utterances that people labelled."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sotopia_pi.world.payoffs import Issue
+from sotopia_pi.world.reader import read
+
+
+def measure(records: Iterable[Mapping[str, Any]], issue_sets: Mapping[str, Sequence[Issue]]) -> dict[str, Any]:
+    """Precision and recall of offers, acceptances and withdrawals over labelled utterances.
+
+    records: dicts with id, issues (a key of issue_sets), speaker, text, terms, accepts, withdraws. An offer is right
+    only when all of its terms are: a wrong or partly wrong one counts against precision and against recall.
+    Returns n, for each of offers / acceptances / withdrawals {"precision", "recall", "n_labelled", "n_read"} (shares in
+    [0, 1], None where nothing was read or labelled), and `errors`: the ids read otherwise than labelled, with both.
+    """
+    records = list(records)
+    counts = {kind: [0, 0, 0] for kind in ("offers", "acceptances", "withdrawals")}
+    errors = []
+    for record in records:
+        reading = read(record["text"], issue_sets[record["issues"]], record["speaker"])
+        pairs = {
+            "offers": (record["terms"], dict(reading.terms)),
+            "acceptances": (record["accepts"], reading.accepts),
+            "withdrawals": (record["withdraws"], reading.withdraws),
+        }
+        for kind, (labelled, seen) in pairs.items():
+            counts[kind][0] += bool(labelled)
+            counts[kind][1] += bool(seen)
+            counts[kind][2] += bool(labelled) and labelled == seen
+        wrong = {kind: {"labelled": a, "read": b} for kind, (a, b) in pairs.items() if a != b}
+        if wrong:
+            errors.append({"id": record["id"], "text": record["text"], **wrong})
+    return {"n": len(records), **{kind: _shares(*found) for kind, found in counts.items()}, "errors": errors}
+
+
+def summary(measured: Mapping[str, Any]) -> str:
+    """The figures of `measure` as text: n first, then one line a kind."""
+    lines = [f"n = {measured['n']} utterances, {len(measured['errors'])} read otherwise than labelled"]
+    for kind in ("offers", "acceptances", "withdrawals"):
+        part = measured[kind]
+        lines.append(
+            f"{kind}: precision {_shown(part['precision'])} (n = {part['n_read']}), "
+            f"recall {_shown(part['recall'])} (n = {part['n_labelled']})"
+        )
+    return "\n".join(lines)
+
+
+def _shares(labelled: int, seen: int, right: int) -> dict[str, Any]:
+    return {
+        "precision": right / seen if seen else None,
+        "recall": right / labelled if labelled else None,
+        "n_labelled": labelled,
+        "n_read": seen,
+    }
+
+
+def _shown(share: float | None) -> str:
+    return "–" if share is None else f"{share:.3f}"

@@ -1,0 +1,70 @@
+"""Shares of a bill: who pays what, turned into the share of the side an issue names."""
+
+import re
+from collections.abc import Sequence
+
+from sotopia_pi.world.payoffs import Issue
+from sotopia_pi.world.reader_amounts import Mention, amounts
+
+_PAY = r"(?:pay|cover|put in|put down|chip in|contribute|throw in|give|do|take|take care of|handle|go|add|kick in|spend|afford|manage|offer|bring|owe|paying|covering|contributing|putting in)"
+_SOON = r"(?:\w+ ){0,4}?"
+_I = re.compile(rf"\b(?:i {_SOON}{_PAY}|my (?:\w+ )?(?:share|part|half|portion|contribution|side|offer)|me (?:paying|covering)|from me|for me|on me|mine|me)\b")
+_YOU = re.compile(rf"\b(?:you {_SOON}{_PAY}|your (?:\w+ )?(?:share|part|half|portion|contribution|side)|you (?:paying|covering)|from you|for you|on you|yours|you)\b")
+_EACH = re.compile(r"\s*(?:each|apiece|per person|a person|a head|both of us|for each)\b")
+_EVEN = re.compile(
+    r"\bhalf(?: and half| of (?:it|the \w+)| each)?\b|\bhalves\b|\b(?:split|share|divide)s? (?:\w+ ){0,3}?(?:evenly|equally|even|fifty|50|down the middle|in two|in half)"
+    r"|\b(?:equal|even) (?:shares|split|parts)\b|\b50[\s/-]+50\b|\bfifty[\s-]fifty\b|\bdown the middle\b|\bmeet (?:me )?half\s?way\b"
+)
+_PART = re.compile(r"\b(?:(?P<n>a|one|two|three) (?P<d>third|quarter|fifth)s?)\b")
+_WHOLE = re.compile(r"\b(?:all of (?:it|the \w+)|everything|the (?:whole|full|entire) \w+|the lot)\b")
+_OF = {"third": 3, "quarter": 4, "fifth": 5, "a": 1, "one": 1, "two": 2, "three": 3}
+
+
+def share(clause: str, issue: Issue, speaker: int, alone: bool) -> list[Mention]:
+    """Shares named in a plain clause, each as the amount that side `issue.payer` pays of `issue.total`.
+
+    "I pay $40" is the speaker's share, "you pay $40" the other's, "$60 each" and "half" an even split. A number with
+    nobody to pay it is no share; neither is the bill itself.
+    """
+    even = _EVEN.search(clause)
+    if even and not re.search(r"\$|\d{2}(?!\d*[\s/-]+50)", clause[: even.start()] + clause[even.end() :]):
+        if issue.total % 2 == 0:
+            return [Mention(issue.total // 2, even.start(), even.end())]
+        return []
+    part = _PART.search(clause)
+    if part and issue.total * _OF[part["n"]] % _OF[part["d"]] == 0:
+        found = [Mention(issue.total * _OF[part["n"]] // _OF[part["d"]], part.start(), part.end())]
+    else:
+        whole = _WHOLE.search(clause)
+        found = [Mention(issue.total, whole.start(), whole.end())] if whole else []
+    if not found:
+        found = [m for m in amounts(clause, issue, alone) if m.option <= issue.total]
+        found = [m for m in found if m.option != issue.total or _payer(clause, m, speaker) is not None]
+    return [shared for m in found if (shared := _as_payers(clause, m, issue, speaker)) is not None]
+
+
+def _as_payers(clause: str, mention: Mention, issue: Issue, speaker: int) -> Mention | None:
+    if _EACH.match(clause, mention.end):
+        return mention if 2 * mention.option == issue.total else None
+    payer = _payer(clause, mention, speaker)
+    if payer is None:
+        return None
+    amount = int(mention.option)
+    return Mention(amount if payer == issue.payer else issue.total - amount, mention.start, mention.end)
+
+
+def _payer(clause: str, mention: Mention, speaker: int) -> int | None:
+    """Who pays this: the one named last before it, else the one named first after it."""
+    before = clause[: mention.start]
+    last_i = max((m.end() for m in _I.finditer(before)), default=-1)
+    last_you = max((m.end() for m in _YOU.finditer(before)), default=-1)
+    if last_i != last_you:
+        return speaker if last_i > last_you else 1 - speaker
+    after = clause[mention.end :]
+    first_i, first_you = _I.search(after), _YOU.search(after)
+    if first_i and (not first_you or first_i.start() < first_you.start()):
+        return speaker
+    return 1 - speaker if first_you else None
+
+
+__all__: Sequence[str] = ("share",)
