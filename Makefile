@@ -14,8 +14,8 @@ help: ## list the targets
 report: $(READY) ## the whole pipeline on a real model, to outputs/laptop/report/index.html
 	@$(RUN) run params/laptop.yaml
 
-seeds: $(READY) ## three seeds of the laptop preset, pooled
-	@$(RUN) seeds params/laptop.yaml --seeds 0 1 2
+seeds: $(READY) ## three seeds with larger evaluation sets, pooled
+	@$(RUN) seeds params/seeds.yaml --seeds 0 1 2
 
 test: $(READY) ## all tests
 	@$(PYTEST) -n 2 --dist worksteal -q
@@ -43,5 +43,6 @@ $(READY): pyproject.toml
 	  echo "$$python lacks its venv module. On Debian: apt-get install python3-venv" >&2; exit 1; fi; \
 	echo "Setting up $(VENV) with $$($$python --version) (once, about two minutes)"; \
 	$$python -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install -qq -e '.[dev]'
+	@$(VENV)/bin/python -m pip install -qq -e '.[dev]' || \
+	  { echo "Installing failed; see the lines above. With a network, 'make' again continues." >&2; exit 1; }
 	@touch $@

@@ -14,10 +14,11 @@ TRIVIAL = (
     "never-concede",
     "stall-then-accept",
     "random-valid",
-    "step-conceder",
-    "split-the-difference",
 )
-VARIANTS = (*LEARNED, EXPERT, *TRIVIAL)
+"""What every result must beat."""
+FIXED = ("step-conceder", "split-the-difference")
+"""Fixed rules a sceptic would try: shown beside the trivial policies, never a gate."""
+VARIANTS = (*LEARNED, EXPERT, *TRIVIAL, *FIXED)
 """Every variant, in the order of all tables and figures."""
 
 

@@ -70,12 +70,14 @@ def ratio_table(
     return pd.DataFrame(lines, columns=columns)
 
 
-def trivial_check(frame: pd.DataFrame, tasks: Tasks = "all", variant: str = EXPERT) -> pd.DataFrame:
+def trivial_check(
+    frame: pd.DataFrame, tasks: Tasks = "all", variant: str = EXPERT, policies: Iterable[str] = TRIVIAL
+) -> pd.DataFrame:
     """Expert minus each trivial policy. `beaten` is False where the lead is below MIN_LEAD_OVER_TRIVIAL points.
 
     `surely`: whether the whole interval lies above that lead. A trivial policy that was not played has no row.
     """
-    trivial = [v for v in in_order(frame["variant"]) if v in TRIVIAL]
+    trivial = [v for v in in_order(frame["variant"]) if v in set(policies)]
     lines = []
     for policy in trivial if (frame["variant"] == variant).any() else []:
         row = _paired_row(frame, variant, policy, tasks)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from sotopia_pi.analysis.colours import EXPERT, LEARNED, TRIVIAL, in_order
+from sotopia_pi.analysis.colours import EXPERT, FIXED, LEARNED, TRIVIAL, in_order
 from sotopia_pi.analysis.comparisons import MIN_LEAD_OVER_TRIVIAL, paired_table, ranked, ratio_table, trivial_check
 from sotopia_pi.analysis.escaping import STANDS_ALONE, escaped
 from sotopia_pi.analysis.goal_tables import goal_table
@@ -99,6 +99,9 @@ def _trivial_warnings(frame: pd.DataFrame) -> list[str]:
         f"[{row['low']:.2f}, {row['high']:.2f}]; below {MIN_LEAD_OVER_TRIVIAL:g} point the tasks measure little."
         for row in weak
     ]
+    for row in trivial_check(frame, policies=FIXED).to_dict("records"):
+        if row["difference"] <= 0:
+            said.append(f"The fixed rule {row['reference']} scored {-row['difference']:.2f} points above the expert.")
     unsure = check[check["beaten"] & ~check["surely"]]["reference"].tolist()
     if unsure:
         said.append(f"The expert's lead of {MIN_LEAD_OVER_TRIVIAL:g} point is not certain against {_listed(unsure)}.")
@@ -144,7 +147,7 @@ def _listed(parts: list[str]) -> str:
 
 
 def _alt(table: pd.DataFrame) -> str:
-    known = [r for r in table.to_dict("records") if r["variant"] in (*LEARNED, EXPERT, *TRIVIAL)]
+    known = [r for r in table.to_dict("records") if r["variant"] in (*LEARNED, EXPERT, *TRIVIAL, *FIXED)]
     return "; ".join(f"{row['variant']} {_score(row)}" for row in known)
 
 

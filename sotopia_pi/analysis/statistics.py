@@ -73,7 +73,8 @@ def cluster_mean(
     """
     kept = _Clusters.of(templates, tasks, values)
     (sums,) = kept.sums()
-    means = _resampled(sums, seed, n_boot) / _resampled(kept.counts, seed, n_boot)
+    drawn_sums, drawn_counts = _resampled([sums, kept.counts], seed, n_boot)
+    means = np.divide(drawn_sums, drawn_counts)
     return kept.estimate(_ratio(sums.sum(), kept.counts.sum()), means)
 
 
@@ -104,7 +105,7 @@ def cluster_ratio(
     """
     kept = _Clusters.of(templates, tasks, first, second)
     above, below = kept.sums()
-    drawn_above, drawn_below = _resampled(above, seed, n_boot), _resampled(below, seed, n_boot)
+    drawn_above, drawn_below = _resampled([above, below], seed, n_boot)
     ratios = np.divide(drawn_above, drawn_below, out=np.full(n_boot, np.nan), where=drawn_below != 0)
     return kept.estimate(_ratio(above.sum(), below.sum()), ratios)
 
@@ -215,13 +216,13 @@ class _Clusters:
         )
 
 
-def _resampled(totals: NDArray[np.float64], seed: int, n_boot: int) -> NDArray[np.float64]:
-    """Sum of per-template totals over n_boot draws of as many templates; equal seeds draw equal templates."""
-    n = len(totals)
+def _resampled(totals: Sequence[NDArray[np.float64]], seed: int, n_boot: int) -> list[NDArray[np.float64]]:
+    """Per variable, its template totals summed over n_boot draws of as many templates, drawn for all alike."""
+    n = len(totals[0])
     if n == 0:
-        return np.full(n_boot, np.nan)
-    draws = np.random.default_rng([seed, n]).multinomial(n, np.full(n, 1 / n), size=n_boot)
-    return draws @ totals
+        return [np.full(n_boot, np.nan) for _ in totals]
+    drawn = np.random.default_rng([seed, n]).integers(n, size=(n_boot, n))
+    return [total[drawn].sum(axis=1) for total in totals]
 
 
 def _ratio(above: float, below: float) -> float:

@@ -243,7 +243,18 @@ def _scores(ratings: Sequence[Rating], names: Sequence[str]) -> str:
         for r in ratings
     )
     judge = escaped(", ".join(sorted({r.judge for r in ratings})))
-    return f"<table><caption>Scores by {judge}</caption><tr><th></th>{head}</tr>{rows}</table>"
+    return (
+        f"<table><caption>Scores by {judge}</caption><tr><th></th>{head}</tr>{rows}</table>{_reasons(ratings, names)}"
+    )
+
+
+def _reasons(ratings: Sequence[Rating], names: Sequence[str]) -> str:
+    lines = "".join(
+        f"<p>{escaped(names[r.side])}, {escaped(dimension.replace('_', ' '))}: {escaped(why)}</p>"
+        for r in ratings
+        for dimension, why in r.reasons.items()
+    )
+    return f"<details><summary>Why these scores</summary>{lines}</details>" if lines else ""
 
 
 def _score(rating: Rating, dimension: str) -> str:

@@ -33,6 +33,7 @@ from sotopia_pi.store.stage import COMMAND_VARIABLE
 NOTEBOOK = "notebook.ipynb"
 PAGE = "report.html"
 SAMPLE_EVERY_S = 0.4
+SHOWN_WIDTH = 60
 
 
 class StageFailed(RuntimeError):
@@ -144,17 +145,23 @@ def _execute(root: Path, notebook: Notebook, stage_dir: Path, params: dict) -> N
             kernel_name="python3",
             cwd=root,
             progress_bar=False,
-            extra_arguments=["--log-level=ERROR"],
+            extra_arguments=["--log-level=CRITICAL"],
         )
     except PapermillExecutionError as error:
-        raise StageFailed(
-            notebook.name, f"in cell In [{error.exec_count}]", f"{error.ename}: {error.evalue}", None
-        ) from error
+        number = error.exec_count - 1  # papermill's own cell with the parameters is not in the notebook people edit
+        where = f"in code cell {number} (`{_first_line(error.source)}`)"
+        raise StageFailed(notebook.name, where, f"{error.ename}: {error.evalue}", None) from error
     except (DeadKernelError, CellTimeoutError) as error:
         words = f"{type(error).__name__}: the kernel ended by itself; most often the machine ran out of memory"
         raise StageFailed(notebook.name, "while running", words, None) from error
     finally:
         _end(set(psutil.Process().children(recursive=True)) - before)
+
+
+def _first_line(source: str) -> str:
+    """First line of a cell, shortened, for messages."""
+    line = source.strip().partition("\n")[0]
+    return line if len(line) <= SHOWN_WIDTH else line[: SHOWN_WIDTH - 1] + "…"
 
 
 def _end(processes: Iterable[psutil.Process]) -> None:

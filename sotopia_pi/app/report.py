@@ -8,14 +8,13 @@ from typing import Any
 from sotopia_pi.app.console import duration
 from sotopia_pi.app.pipeline import PAGE
 from sotopia_pi.app.render import page
-from sotopia_pi.app.results import RESULTS_STAGE
 from sotopia_pi.app.status import StageStatus, run_status
 from sotopia_pi.store.items import write_atomically
 from sotopia_pi.store.notebook import read_notebook
 from sotopia_pi.store.run_card import read_run_card
 
 HEADLINE = "headline.html"
-"""HTML fragment that the results notebook writes: the goal figure, inside the page, and the table."""
+"""HTML fragment that a results notebook writes: the goal figure, inside the page, and the table."""
 
 
 def write_report(root: Path, run: str, stages: tuple[str, ...]) -> Path:
@@ -26,7 +25,7 @@ def write_report(root: Path, run: str, stages: tuple[str, ...]) -> Path:
     titles = {row.name: read_notebook(root / "notebooks" / f"{row.name}.ipynb").title for row in rows}
     parts = [
         f"<h1>Sotopia-π report: run {escape(run)}</h1>",
-        _headline(run_dir),
+        _headline(run_dir, rows),
         _missing(rows),
         "<h2>Stages</h2>",
         _stage_table(run_dir, rows, titles),
@@ -37,9 +36,10 @@ def write_report(root: Path, run: str, stages: tuple[str, ...]) -> Path:
     return target
 
 
-def _headline(run_dir: Path) -> str:
-    path = run_dir / RESULTS_STAGE / HEADLINE
-    return f"<section>{path.read_text(encoding='utf-8')}</section>" if path.is_file() else ""
+def _headline(run_dir: Path, rows: list[StageStatus]) -> str:
+    """The answer as the results notebook wrote it; only that of a stage that is complete."""
+    complete = [run_dir / row.name / HEADLINE for row in rows if row.state == "complete"]
+    return "\n".join(f"<section>{path.read_text(encoding='utf-8')}</section>" for path in complete if path.is_file())
 
 
 def _missing(rows: list[StageStatus]) -> str:

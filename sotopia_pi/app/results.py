@@ -8,7 +8,6 @@ from typing import Any
 from sotopia_pi.store.manifest import read_manifest
 from sotopia_pi.store.notebook import stage_names
 
-RESULTS_STAGE = "10_results"
 RESULTS_FILE = "results.json"
 COLUMNS = ("tasks", "variant", "side", "dimension", "mean", "low", "high", "n_tasks", "n_episodes", "missing")
 
@@ -19,11 +18,15 @@ class NoResults(FileNotFoundError):
 
 def run_results(root: Path, run_dir: Path) -> dict[str, Any]:
     """`{"run", "results": [...], "stages": [{"stage", "wall_s", "peak_rss_mib"}]}` of a run. Raises NoResults."""
-    path = run_dir / RESULTS_STAGE / RESULTS_FILE
-    if not path.is_file():
-        raise NoResults(f"{path} is not made yet. Make it: sotopia-pi run params/{run_dir.name}.yaml")
-    found = json.loads(path.read_text(encoding="utf-8"))
     manifests = {name: read_manifest(run_dir / name) for name in stage_names(root)}
+    paths = [run_dir / name / RESULTS_FILE for name, manifest in manifests.items() if manifest is not None]
+    paths = [path for path in paths if path.is_file()]
+    if not paths:
+        raise NoResults(
+            f"Run {run_dir.name} has no {RESULTS_FILE} of a complete stage yet. "
+            f"See how far it is: sotopia-pi status {run_dir.name}; then run its preset again."
+        )
+    found = json.loads(paths[-1].read_text(encoding="utf-8"))
     stages = [
         {"stage": name, "wall_s": manifest["wall_s"], "peak_rss_mib": manifest["peak_rss_mib"]}
         for name, manifest in manifests.items()

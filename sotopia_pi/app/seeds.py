@@ -1,11 +1,13 @@
-"""Several seeds of one preset: a run each, resumable, then what the results notebook can pool over them."""
+"""Several seeds of one preset: a run each, resumable, then the notebooks that pool several runs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sotopia_pi.app.console import Lines
 from sotopia_pi.app.pipeline import Settings
-from sotopia_pi.store.params import Plan, plan_run
+from sotopia_pi.store.notebook import read_notebook, stage_names
+from sotopia_pi.store.params import POOLED, Plan, plan_run
 
 RunPlan = Callable[[Path, Plan, Settings, Lines], int]
 
@@ -24,7 +26,11 @@ def run_seeds(
         status = run_plan(root, plan, Settings(command=command), lines)
         if status:
             return status
-    return 0
+    pooled = pooling_plan(root, preset, [plan.run for plan in plans], settings)
+    if not pooled.stages:
+        return 0
+    lines.say(f"Run {pooled.run}, pooled over {len(plans)} seeds")
+    return run_plan(root, pooled, Settings(command=command), lines)
 
 
 def seed_plans(root: Path, preset: Path, seeds: Sequence[int], settings: Sequence[str]) -> list[Plan]:
@@ -33,3 +39,11 @@ def seed_plans(root: Path, preset: Path, seeds: Sequence[int], settings: Sequenc
         plan_run(root, preset, [*settings, f"seed={seed}"], run=f"{preset.stem}-seed{seed}")
         for seed in sorted(set(seeds))
     ]
+
+
+def pooling_plan(root: Path, preset: Path, runs: Sequence[str], settings: Sequence[str]) -> Plan:
+    """The plan of run `<stem>-seeds`: the notebooks that declare `runs`, told which runs to pool; it may be empty."""
+    names = stage_names(root)
+    declaring = [name for name in names if POOLED in read_notebook(root / "notebooks" / f"{name}.ipynb").parameters]
+    told = [*settings, f"{POOLED}={list(runs)}"] if declaring else settings
+    return replace(plan_run(root, preset, told, run=f"{preset.stem}-seeds"), stages=tuple(declaring))

@@ -122,7 +122,7 @@ class LocalModel:
         return self._digests[adapter]
 
     def add_adapter(self, name: str, folder: Path | str) -> None:
-        """Load a LoRA adapter under a name, in the place of an earlier one of that name. Waits for the model's thread."""
+        """Load a LoRA adapter under a name, in the place of an earlier one; waits for the model's thread."""
         done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._put(partial(self._load_adapter, name, Path(folder), done))
         error = done.get()
@@ -310,7 +310,9 @@ class LocalChat:
                 if text.startswith(shown) and not text.endswith("\ufffd") and text != shown:
                     yield text[len(shown) :]
                     shown = text
-            yield (await future).text[len(shown) :]
+            rest = (await future).text[len(shown) :]
+            if rest:
+                yield rest
         finally:
             future.cancel()
 

@@ -1,6 +1,6 @@
 """The expert: a scripted negotiator that is worth cloning.
 
-It opens at its best, gives about as much as it is given, holds while the other does not move, accepts what is as good
+It opens at its best, answers each concession with one step of its own, holds while the other does not move, accepts what is as good
 as its own next offer, says when an offer is its last, and walks away from bad deals. Every offer names complete terms.
 Character decides the manner: firmness, patience and voice.
 """
@@ -27,12 +27,11 @@ Intent = Literal["open", "concede", "hold", "last", "accept", "ask", "leave"]
 class Style:
     """What all experts share, in own utility (0 = walking away, 1 = best).
 
-    step: least concession; most: largest answer to a concession; take: least utility accepted rather than leaving
+    step: size of a concession, the largest gift that fits into it; take: least utility accepted rather than leaving
     without a deal; gestures: share of holds in [0, 1] that are a gesture instead of words.
     """
 
-    step: float = 0.14
-    most: float = 0.3
+    step: float = 0.2
     take: float = 0.08
     gestures: float = 0.05
 
@@ -83,15 +82,15 @@ def _planned(menu: Menu, heard: History, side: int, temper: Temper, style: Style
     mine = heard.offers(side)
     if not mine:
         return Choice("open", menu.best)
-    since, gain, answered = _since_their_last_step(menu, heard, side)
+    since, answered = _since_their_last_step(menu, heard, side)
     script = _script(temper, answered, bool(theirs))
     intent = script[min(since, len(script) - 1)]
     if intent == "leave":
         return Choice("leave")
     if intent in ("hold", "ask"):
         return Choice(intent, mine[-1])
-    drop = min(max(gain, style.step), style.most)
-    return Choice(intent, _lower(menu, mine, drop, theirs))
+    offer = menu.give(mine[-1], style.step, theirs)
+    return Choice("hold" if intent == "concede" and offer == mine[-1] else intent, offer)
 
 
 def _script(temper: Temper, answered: bool, heard_terms: bool) -> list[Intent]:
@@ -103,32 +102,21 @@ def _script(temper: Temper, answered: bool, heard_terms: bool) -> list[Intent]:
     return [*first, "concede", *wait, "concede", *wait, "last", "leave"]
 
 
-def _since_their_last_step(menu: Menu, heard: History, side: int) -> tuple[int, float, bool]:
-    """(own turns since the other's last improvement, its size in own utility, whether it ever improved).
+def _since_their_last_step(menu: Menu, heard: History, side: int) -> tuple[int, bool]:
+    """(own turns since the other's standing offer last became better, whether it ever did).
 
     The first offers of both sides count as no step.
     """
-    utility = menu.stakes.utility
-    best, since, gain, answered, opened = None, 0, 0.0, False, False
+    best, since, answered, opened = None, 0, False, False
     for move in heard.moves:
         if move.side == side:
             since += opened
             opened = opened or move.offer is not None
         elif move.offer is not None:
-            value = utility(move.offer)
-            if best is None:
-                since = 0
-            elif value > best + EPS:
-                since, gain, answered = 0, value - best, True
-            best = value if best is None else max(best, value)
-    return since, gain if since == 0 else 0.0, answered
-
-
-def _lower(menu: Menu, mine: list[Deal], drop: float, theirs: list[Deal]) -> Deal:
-    """The next offer: about `drop` below the last one, chosen to please the other; the last one where nothing is left."""
-    last = menu.stakes.utility(mine[-1])
-    target = menu.below(last, drop)
-    return menu.propose(target, theirs, most=last, used=mine) or mine[-1]
+            value = menu.stakes.utility(move.offer)
+            if best is None or value > best + EPS:
+                since, answered, best = 0, best is not None, value
+    return since, answered
 
 
 class Expert:
@@ -140,7 +128,13 @@ class Expert:
         self.seed = seed
         self.style = style or Style()
         modules = source_digest("sotopia_pi.models.negotiator")
-        body = {"name": self.name, "seed": seed, "style": asdict(self.style), "code": modules, "phrases": expert_phrases()}
+        body = {
+            "name": self.name,
+            "seed": seed,
+            "style": asdict(self.style),
+            "code": modules,
+            "phrases": expert_phrases(),
+        }
         self.digest = content_id("policy", body)
 
     async def act(self, observation: Observation, seed: int) -> Decision:
@@ -153,7 +147,7 @@ class Expert:
             return Action("leave")
         habits = stable_rng(self.seed, observation.task_id, observation.side, "temper")
         temper = temper_of(observation.me, habits)
-        menu = Menu(observation.issues, stakes)
+        menu = Menu(observation.issues, stakes, observation.side)
         left = observation.turn_limit - len(observation.turns)
         choice = choose(menu, heard, observation.side, temper, self.style, left)
         return self._say(observation, choice, rng)
@@ -166,7 +160,7 @@ class Expert:
         if choice.intent == "hold" and rng.random() < self.style.gestures:
             return Action("non-verbal communication", pick(bank["gesture"][voice], rng))
         said = speak(phrase, observation.issues, choice.deal, observation.side)
-        if choice.intent in ("concede", "hold") and _asked_why(observation):
+        if choice.intent in ("open", "concede", "hold", "ask") and _asked_why(observation):
             said = f"{self._reason(observation, voice, rng)} {said}"
         return Action("speak", said)
 

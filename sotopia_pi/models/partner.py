@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from sotopia_pi.models.phrasing import partner_phrases, pick, speak
-from sotopia_pi.models.strategy import EPS, History, Menu, asks_why, history, need_stakes, stable_rng
+from sotopia_pi.models.strategy import EPS, History, Menu, asks_why, heard_in, history, need_stakes, stable_rng
 from sotopia_pi.store.digest import source_digest
 from sotopia_pi.store.items import content_id
 from sotopia_pi.world.actions import Action
@@ -26,7 +26,8 @@ class PartnerKind:
 
     rate: share paid back for the first `turning` of utility; later_rate: for what comes after.
     every: it answers only each `every`-th concession, then for all of them at once.
-    withheld: share of the debt that it pays only once the agent stands firm for a turn.
+    withheld: share of its debt that it pays only once the agent stands firm for a turn.
+    pocketed: share of a concession that it never pays for, where the agent gives again although nothing was given back.
     """
 
     name: str
@@ -35,25 +36,31 @@ class PartnerKind:
     turning: float = 0.3
     every: int = 1
     withheld: float = 0.0
+    pocketed: float = 0.5
     held_out: bool = False
 
     def conceded(self, values: Sequence[float]) -> float:
         """How far this kind has come down from its best, given what each agent turn's standing offer was worth to it."""
-        gains = [max(values[: i + 1]) - values[0] for i in range(len(values))]
-        steps = [i for i in range(1, len(gains)) if gains[i] > gains[i - 1] + EPS]
-        answered = steps[: len(steps) // self.every * self.every]
-        firm = max((gains[i] for i in range(1, len(gains)) if gains[i] <= gains[i - 1] + EPS), default=0.0)
-        now = gains[answered[-1]] if answered else 0.0
-        counted = (1 - self.withheld) * now + self.withheld * min(now, firm)
+        best, credit, counted, steps, eager = values[0], 0.0, 0.0, 0, False
+        for value in values[1:]:
+            gain = max(0.0, value - best)
+            best = max(best, value)
+            if gain <= EPS:
+                counted, eager = max(counted, credit if steps % self.every == 0 else counted), False
+                continue
+            steps += 1
+            credit += gain * (1 - self.pocketed * eager)
+            due = counted + (1 - self.withheld) * (credit - counted) if steps % self.every == 0 else counted
+            counted, eager = due, due <= counted + EPS
         return self.rate * min(counted, self.turning) + self.later_rate * max(0.0, counted - self.turning)
 
 
-FAIR = PartnerKind("fair", rate=1.0, later_rate=1.0)
-TOUGH = PartnerKind("tough", rate=0.7, later_rate=0.7)
-GENEROUS = PartnerKind("generous", rate=1.3, later_rate=1.3)
-LATE_DOUBLER = PartnerKind("late doubler", rate=1.1, later_rate=1.1, every=2, held_out=True)
-WARM_THEN_FIRM = PartnerKind("warm then firm", rate=1.5, later_rate=0.6, held_out=True)
-PROBER = PartnerKind("prober", rate=1.2, later_rate=1.2, withheld=0.6, held_out=True)
+FAIR = PartnerKind("fair", rate=1.1, later_rate=1.1)
+TOUGH = PartnerKind("tough", rate=0.8, later_rate=0.8)
+GENEROUS = PartnerKind("generous", rate=1.5, later_rate=1.5)
+LATE_DOUBLER = PartnerKind("late doubler", rate=1.3, later_rate=1.3, every=2, held_out=True)
+WARM_THEN_FIRM = PartnerKind("warm then firm", rate=1.8, later_rate=0.8, held_out=True)
+PROBER = PartnerKind("prober", rate=1.4, later_rate=1.4, withheld=0.6, held_out=True)
 KINDS = (FAIR, TOUGH, GENEROUS, LATE_DOUBLER, WARM_THEN_FIRM, PROBER)
 
 
@@ -126,7 +133,9 @@ class EvaluationPartner:
 
     def __init__(self, seed: int = 0, kinds: Sequence[PartnerKind] = KINDS, patience: tuple[int, ...] = (2, 3)):
         if not kinds or not patience:
-            raise ValueError(f"an evaluation partner needs kinds and a patience, got {kinds!r} and {patience!r}; see KINDS")
+            raise ValueError(
+                f"an evaluation partner needs kinds and a patience, got {kinds!r} and {patience!r}; see KINDS"
+            )
         self.seed, self.kinds, self.patience = seed, tuple(kinds), tuple(patience)
         code = source_digest("sotopia_pi.models.partner")
         body = {"name": self.name, "seed": seed, "kinds": [asdict(kind) for kind in self.kinds]}
@@ -142,7 +151,7 @@ class EvaluationPartner:
         return Decision(self.decide(observation, np.random.default_rng([self.seed, seed])))
 
     def decide(self, observation: Observation, rng: np.random.Generator) -> Action:
-        menu = Menu(observation.issues, need_stakes(observation, self.name))
+        menu = Menu(observation.issues, need_stakes(observation, self.name), observation.side)
         heard = history(observation)
         if heard.agreed is not None:
             return Action("leave")
@@ -182,20 +191,26 @@ def wants_reason(observation: Observation) -> bool:
 
 _OPENLY = re.compile(
     r"\b(the truth|to be honest|honestly|real reason|confess|admit|between us|secret|reason is|because (i|my)\b)"
-    r"|^(well |oh |um )?i (?!can|could|would|will|need|want|hope|say|offer|propose|accept|agree|stay|am still|was hoping)",
+    r"|^(well |oh |um )?i (?!can|could|would|will|need|want|hope|say|offer|propose|accept|agree|stay)",
     re.I,
 )
+
+
+OPEN_WORDS = 6
+"""Fewest words of a sentence that sounds like an open answer."""
 
 
 def told_openly(observation: Observation) -> int:
     """Index of the first agent turn that tells something of oneself as a reason; -1 where none does.
 
-    The partner cannot know whether it is the truth: it goes by how it sounds, at least six words in one sentence.
+    The partner cannot know whether it is the truth; it goes by how it sounds: a sentence of OPEN_WORDS or more, about
+    the speaker or with words of confession, that is not an offer.
     """
     for turn in observation.turns:
         if turn.side != observation.side and turn.action.type == "speak":
             for sentence in re.split(r"(?<=[.!?])\s+", turn.action.argument):
-                if len(sentence.split()) >= 6 and _OPENLY.search(sentence.replace(",", "")):
+                long_enough = len(sentence.split()) >= OPEN_WORDS and _OPENLY.search(sentence.replace(",", ""))
+                if long_enough and not heard_in(sentence, observation.issues, turn.side).terms:
                     return turn.index
     return -1
 

@@ -54,7 +54,9 @@ def trait_level(big_five: str, trait: str) -> float:
     return 0.0
 
 
-def speak(phrase: str, issues: Sequence[Issue], deal: Deal | None, side: int, clause: bool = False, **words: str) -> str:
+def speak(
+    phrase: str, issues: Sequence[Issue], deal: Deal | None, side: int, clause: bool = False, **words: str
+) -> str:
     """A phrasing with its placeholders filled: `{terms}`, and what else `words` brings. Begins with a capital.
 
     clause: items and shares as short sentences ("I take the lamp, you take the clock").

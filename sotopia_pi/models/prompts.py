@@ -21,7 +21,7 @@ Your secret, never tell it: {secret}
 You talk with {other}.
 {scenario}
 Your goal: {goal}
-Say one short sentence a turn. {closing}To do something instead, write [action] and what you do; to go, write [leave]."""
+Say one short sentence a turn. {closing}Not speech: [action] and what you do, or [leave] to go."""
 
 CHAT_CLOSING = "A deal is closed when both name the same terms or one accepts the other's last offer. "
 CHAT_EXAMPLES = "Examples of such talks, with other people:\n{examples}\n\nNow it is your turn."
@@ -109,7 +109,7 @@ def chat_messages(observation: Observation, few_shot: tuple[tuple[str, ...], ...
         messages.append(Message("user", CHAT_FIRST, supervised=False))
     for turn in observation.turns:
         if turn.side == observation.side:
-            messages.append(Message("assistant", chat_text(turn.action), _sampled_ids(turn), not turn.failed))
+            messages.append(Message("assistant", chat_text(turn.action), _sampled_ids(turn), supervised=not turn.failed))
         else:
             messages.append(Message("user", chat_text(turn.action), supervised=False))
     return messages
@@ -227,7 +227,8 @@ def _with_examples(system: str, few_shot: tuple[tuple[str, ...], ...]) -> str:
 
 
 def _sampled_ids(turn: Turn) -> tuple[int, ...] | None:
-    ids = turn.calls[-1].get("token_ids") if turn.calls else None
+    """What the model sampled for this turn; None for scripted turns and where a `none` stands in for a failure."""
+    ids = turn.calls[-1].get("token_ids") if turn.calls and not turn.failed else None
     return tuple(ids) if ids else None
 
 

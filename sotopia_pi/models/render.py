@@ -26,7 +26,7 @@ class Rendered:
 class _Frame:
     """What a template writes around contents. gaps: one text before each content and one after the last.
 
-    leads: per message, what the template puts between its generation prompt and an assistant's content (mostly nothing).
+    leads: per message, what stands between the generation prompt and an assistant's content (mostly nothing).
     """
 
     gaps: tuple[str, ...]
@@ -166,8 +166,8 @@ class Renderer:
 
     def _not_append_only(self, roles: Sequence[str], why: str) -> RenderError:
         return RenderError(
-            f"the chat template of {_name(self.tokenizer)} is not append-only: for the roles {', '.join(roles)}, {why}. "
-            f"Replies could then not be continued from the ids that were sampled. Set another tokenizer.chat_template "
+            f"the chat template of {_name(self.tokenizer)} is not append-only: for the roles "
+            f"{', '.join(roles)}, {why}. Replies could then not be continued from the ids that were sampled. Set another tokenizer.chat_template "
             f"(ChatML without reasoning blocks, say) and save the tokenizer with the model"
         )
 

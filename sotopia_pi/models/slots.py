@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
@@ -43,8 +44,8 @@ class Slots:
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.capacity, self.dtype = capacity, dtype
         shape = (rows, heads, capacity, size)
-        self.keys = [torch.zeros(shape, dtype=dtype) for _ in range(config.num_hidden_layers)]
-        self.values = [torch.zeros(shape, dtype=dtype) for _ in range(config.num_hidden_layers)]
+        self.keys = [_zeros(shape, dtype) for _ in range(config.num_hidden_layers)]
+        self.values = [_zeros(shape, dtype) for _ in range(config.num_hidden_layers)]
         self.slots = [Slot(row) for row in range(rows)]
         self._clock = 0
 
@@ -202,6 +203,15 @@ def _attention(module, query, key, value, attention_mask, scaling=None, slots_st
 
 
 AttentionInterface.register(ATTENTION, _attention)
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Zeros whose memory becomes resident page by page as it is written; torch.zeros writes all of it at once.
+
+    Zeros they must be: a masked position has weight 0, and 0 times whatever lay there before could be NaN.
+    """
+    raw = {2: np.int16, 4: np.int32}[dtype.itemsize]
+    return torch.from_numpy(np.zeros(shape, raw)).view(dtype)
 
 
 def _shared(held: Sequence[int], ids: Sequence[int]) -> int:

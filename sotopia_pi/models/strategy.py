@@ -5,7 +5,7 @@ a function of one side's observation; nothing knows the other's stakes.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,7 +19,9 @@ from sotopia_pi.world.payoffs import Deal, Issue, SidePayoff
 from sotopia_pi.world.reader import Reading, read
 
 EPS = 1e-6
-_WHY = re.compile(r"\b(why|reason|what for|how come|what is (it|this|that) (for|about)|what's (it|this|that) (for|about))\b", re.I)
+_WHY = re.compile(
+    r"\b(why|reason|what for|how come|what is (it|this|that) (for|about)|what's (it|this|that) (for|about))\b", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,21 @@ def history(observation: Observation) -> History:
 def _heard(state: DealState, turn: Turn) -> tuple[DealState, bool]:
     if turn.failed or turn.action.type != "speak":
         return state.step(turn), False
-    reading = _read(turn.action.argument, state.issues, turn.side)
+    reading = heard_in(turn.action.argument, state.issues, turn.side)
     return state.hear(turn.side, reading), bool(reading.terms or reading.accepts)
 
 
 @lru_cache(maxsize=4096)
-def _read(text: str, issues: tuple[Issue, ...], speaker: int) -> Reading:
+def heard_in(text: str, issues: tuple[Issue, ...], speaker: int) -> Reading:
+    """What one utterance says about these issues."""
     return read(text, issues, speaker)
 
 
 class Menu:
     """Every deal with one side's utility, best first. Deals beyond the hoped-for best are left out."""
 
-    def __init__(self, issues: Sequence[Issue], stakes: SidePayoff):
-        self.issues = tuple(issues)
+    def __init__(self, issues: Sequence[Issue], stakes: SidePayoff, side: int):
+        self.issues, self.side = tuple(issues), side
         self.stakes = stakes
         self.deals = sorted(
             ((u, deal) for deal in all_deals(self.issues) if (u := stakes.utility(deal)) <= 1 + EPS),
@@ -96,19 +99,50 @@ class Menu:
         """The least utility that is still better than walking away."""
         return min((level for level in self.levels if level > EPS), default=self.levels[0])
 
-    def below(self, utility: float, drop: float) -> float:
-        """The level closest to `utility - drop`, at least one level down, never below `lowest()`."""
-        lower = [level for level in self.levels if self.lowest() - EPS <= level < utility - EPS]
-        return min(lower, key=lambda level: (abs(level - (utility - drop)), level)) if lower else utility
+    def propose(self, target: float, theirs: Sequence[Deal]) -> Deal:
+        """Among the deals worth at least `target`, the one the other seems to like most; ties go to one's own gain.
 
-    def propose(self, least: float, theirs: Sequence[Deal], most: float = 1.0, used: Sequence[Deal] = ()) -> Deal | None:
-        """Among the deals worth `least` to `most`, the one the other seems to like most; ties go to one's own gain.
-
-        theirs: the other's offers so far; used: deals that are left out. None where nothing is left.
+        theirs: the other's offers so far.
         """
-        fit = [(u, deal) for u, deal in self.deals if least - EPS <= u <= most + EPS and deal not in used]
-        liked = ((round(liking(self.issues, deal, theirs), 9), u, deal) for u, deal in fit)
-        return max(liked, key=lambda found: found[:2], default=(0, 0, None))[2]
+        fit = [(u, deal) for u, deal in self.deals if u >= target - EPS] or self.deals[:1]
+        return self._liked(fit, theirs)
+
+    def give(self, last: Deal, drop: float, theirs: Sequence[Deal]) -> Deal:
+        """The next offer after `last`: up to `drop` of utility given for what the other asked for, nothing taken back,
+        nothing moved on which the other agreed all along.
+
+        Where no single gift is as small as that, a gift against a smaller return ("the lamp for you, then the mug for
+        me"); `last` itself where nothing is left to give.
+        """
+        start, before = self.stakes.utility(last), liking(self.issues, last, theirs, 1 - self.side)
+        lower = [(u, deal) for u, deal in self.deals if self.lowest() - EPS <= u < start - EPS]
+        agreed = {name for name, option in last.items() if theirs and all(offer[name] == option for offer in theirs)}
+        gifts = [(u, deal) for u, deal in lower if self._only_gives(last, deal, agreed)]
+        fit = [(u, deal) for u, deal in gifts if u >= start - drop - EPS]
+        if not fit:
+            least = gifts[0][0] if gifts else self.lowest()
+            trades = [(u, deal) for u, deal in lower if u >= least - EPS]
+            fit = [
+                pair for pair in trades if liking(self.issues, pair[1], theirs, 1 - self.side) > before + EPS
+            ] or gifts[:1]
+        return self._liked(fit, theirs) if fit else last
+
+    def _only_gives(self, last: Deal, deal: Deal, agreed: set[str]) -> bool:
+        """Whether no issue is worth more to this side than in `last`, and what both ask for stays."""
+        return all(
+            option == last[name]
+            if name in agreed
+            else self._points(name, option) <= self._points(name, last[name]) + EPS
+            for name, option in deal.items()
+        )
+
+    def _points(self, issue: str, option: int | str) -> float:
+        table = self.stakes.points.get(issue, 0)
+        return table[str(option)] if isinstance(table, Mapping) else table * option
+
+    def _liked(self, fit: Sequence[tuple[float, Deal]], theirs: Sequence[Deal]) -> Deal:
+        liked = ((round(liking(self.issues, deal, theirs, 1 - self.side), 9), u, deal) for u, deal in fit)
+        return max(liked, key=lambda found: found[:2])[2]
 
 
 @lru_cache(maxsize=512)
@@ -120,21 +154,21 @@ def all_deals(issues: tuple[Issue, ...]) -> tuple[dict[str, int | str], ...]:
     return tuple(dict(zip([issue.name for issue in issues], options, strict=True)) for options in grids)
 
 
-def liking(issues: Sequence[Issue], deal: Deal, theirs: Sequence[Deal]) -> float:
-    """How much a side seems to like a deal, judging by its own offers.
+def liking(issues: Sequence[Issue], deal: Deal, theirs: Sequence[Deal], whose: int) -> float:
+    """How much side `whose` seems to like a deal, judging by its own offers.
 
-    Sum over issues of the share of its offers that asked for that option (what it gave up early weighs little);
-    for an amount, the closeness to its latest one.
+    Sum over issues of the share of its offers that asked for that option: what it gave up early weighs little. An item
+    it does not get counts nothing. For an amount, the closeness to its latest one.
     """
     if not theirs:
         return 0.0
     total = 0.0
     for issue in issues:
-        asked = [offer[issue.name] for offer in theirs]
+        option, asked = deal[issue.name], [offer[issue.name] for offer in theirs]
         if issue.kind == "amount":
-            total -= abs(deal[issue.name] - asked[-1]) / (1 + max(issue.options) - min(issue.options))
-        else:
-            total += asked.count(deal[issue.name]) / len(asked)
+            total -= abs(option - asked[-1]) / (1 + max(issue.options) - min(issue.options))
+        elif issue.kind == "choice" or option == whose:
+            total += asked.count(option) / len(asked)
     return total
 
 

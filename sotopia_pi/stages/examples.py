@@ -34,7 +34,7 @@ class SFTExample:
     turn: int = -1
 
     def __post_init__(self):
-        object.__setattr__(self, "ids", tuple(self.ids))
+        object.__setattr__(self, "ids", tuple(int(i) for i in self.ids))
         object.__setattr__(self, "own", tuple(int(o) for o in self.own))
         if len(self.ids) != len(self.own):
             raise ValueError(f"{self.episode_id}, side {self.side}: {len(self.ids)} ids but a mask of {len(self.own)}")

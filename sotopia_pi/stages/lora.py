@@ -182,10 +182,16 @@ def _adapted_layers(base: torch.nn.Module, settings: LoraSettings) -> list[int] 
 
 
 def _check_shape(config: Any, settings: LoraSettings, layers: list[int] | None, start_from: Path | str) -> None:
-    found = (config.r, config.lora_alpha, sorted(config.target_modules), config.layers_to_transform)
-    asked = (settings.r, settings.alpha, sorted(settings.target_modules), layers)
+    found = (
+        config.r,
+        config.lora_alpha,
+        config.lora_dropout,
+        sorted(config.target_modules),
+        config.layers_to_transform,
+    )
+    asked = (settings.r, settings.alpha, settings.dropout, sorted(settings.target_modules), layers)
     if found != asked:
         raise ValueError(
-            f"the adapter in {start_from} has (r, alpha, target_modules, layers) = {found}, the settings ask for "
-            f"{asked}; training that continues an adapter takes that adapter's shape"
+            f"the adapter in {start_from} has (r, alpha, dropout, target_modules, layers) = {found}, the settings "
+            f"ask for {asked}; training that continues an adapter takes that adapter's shape"
         )

@@ -7,7 +7,8 @@ from typing import Any
 
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.stages.examples import SFTExample, build_examples
-from sotopia_pi.stages.finetune import LoraSettings, train_adapter
+from sotopia_pi.stages.finetune import train_adapter
+from sotopia_pi.stages.lora import LoraSettings
 from sotopia_pi.stages.played import Played
 from sotopia_pi.stages.selection import Selection, select
 from sotopia_pi.stages.simulate import Progress

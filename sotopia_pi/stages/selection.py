@@ -238,7 +238,7 @@ def _top_conversations(pool: Sequence[_Candidate], how_many: Callable[[int], int
 
 
 def _paper_bc(pool: Sequence[_Candidate]) -> Ranked:
-    """The top 2 per group and side, and both sides at ranks 3 to 10 where both are good enough (Sotopia-π, section 4)."""
+    """The top 2 per group and side, and both sides at ranks 3 to 10 where both are good enough."""
     ranked = _ranked_groups(pool)
     chosen = _top(pool, lambda n: PAPER_TOP)
     overall_mean = {side: fmean(c.goal for c in pool if c.side == side) for side in {c.side for c in pool}}

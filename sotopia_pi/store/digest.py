@@ -31,7 +31,7 @@ def imported_modules(*modules: str) -> set[str]:
         if module in found:
             continue
         found.add(module)
-        waiting.extend(imports_in(_path_of(module).read_text()))
+        waiting.extend(_imports_of(_path_of(module)))
     return found
 
 
@@ -48,6 +48,12 @@ def imports_in(source: str) -> set[str]:
     return names
 
 
+@cache
+def _imports_of(path: Path) -> set[str]:
+    return imports_in(path.read_text())
+
+
+@cache
 def _path_of(module: str, missing_ok: bool = False) -> Path | None:
     root = Path(importlib.util.find_spec(PACKAGE).origin).parent
     base = root.joinpath(*module.split(".")[1:])
@@ -59,6 +65,7 @@ def _path_of(module: str, missing_ok: bool = False) -> Path | None:
     raise ModuleNotFoundError(f"{module} is no module of {PACKAGE}")
 
 
+@cache
 def _code_of(path: Path) -> str:
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):

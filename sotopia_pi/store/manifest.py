@@ -100,13 +100,23 @@ def stage_key(code: str, params: Mapping[str, Any], inputs: Mapping[str, str | N
 
 
 def current_inputs(run_dir: Path, names: Iterable[str]) -> dict[str, str | None]:
-    """Digests of inputs `stage/file` as their stages' manifests have them now; None where there is no such result."""
+    """Digests of inputs as their stages' manifests have them now; None where there is no such result.
+
+    names: `stage/file` of this run, or `run:stage/file` of another one.
+    """
     found: dict[str, str | None] = {}
     for name in names:
-        stage, _, file = name.partition("/")
-        manifest = read_manifest(run_dir / stage)
+        stage_dir, file = locate_input(run_dir, name)
+        manifest = read_manifest(stage_dir)
         found[name] = manifest["digests"].get(file) if manifest else None
     return found
+
+
+def locate_input(run_dir: Path, name: str) -> tuple[Path, str]:
+    """Folder of the stage that makes an input, and the input's name in it."""
+    run, _, inner = name.rpartition(":")
+    stage, _, file = inner.partition("/")
+    return (run_dir.parent / run if run else run_dir) / stage, file
 
 
 def file_sha256(path: Path) -> str:

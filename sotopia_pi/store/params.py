@@ -18,6 +18,10 @@ SECRET_VALUE = re.compile(r"\b(sk|hf|ghp|xox[bp])[-_][A-Za-z0-9_-]{16,}")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
+POOLED = "runs"
+"""A notebook that declares this parameter reads several finished runs; it takes part only where a plan names it."""
+
+
 class ParameterError(ValueError):
     """A parameter or a stage is unknown, ill-typed or not allowed; the message says which and names the closest."""
 
@@ -45,7 +49,8 @@ def plan_run(root: Path, preset: Path | str, settings: Iterable[str] = (), run: 
     names = stage_names(root)
     notebooks = {name: read_notebook(root / "notebooks" / f"{name}.ipynb") for name in names}
     given = load_preset(preset)
-    stages = _stage_list(given.pop("stages", names), names, preset)
+    single = [name for name in names if POOLED not in notebooks[name].parameters]
+    stages = _stage_list(given.pop("stages", single), names, preset)
     run = check_run_name(run or preset.stem)
     layers = [(str(preset), given), ("--set", _parse_settings(settings, names))]
     resolved = {name: {p.name: p.default for p in notebook.parameters.values()} for name, notebook in notebooks.items()}

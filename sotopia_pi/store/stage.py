@@ -16,6 +16,7 @@ from sotopia_pi.store.manifest import (
     SCHEMA,
     Manifest,
     describe_files,
+    locate_input,
     read_manifest,
     result_digest,
     write_manifest,
@@ -102,7 +103,10 @@ class Stage:
 
         Raises MissingInput when that stage is not complete, ValueError when the file is not what it wrote.
         """
-        manifest = self._manifest_of(stage, file)
+        manifest = read_manifest(self.run_dir / stage)
+        if manifest is None:
+            what = f"{self.run}/{stage}/{file}"
+            raise MissingInput(f"{self.name} needs {what}, which is not made yet. Make it: {self._command(stage)}")
         if file not in manifest["items"]:
             raise MissingInput(
                 f"{self.run}/{stage} has no items file {file!r}; it has: {', '.join(manifest['items'])}."
@@ -118,15 +122,20 @@ class Stage:
         self._inputs[f"{stage}/{file}"] = digest
         return items
 
-    def input_path(self, stage: str, file: str) -> Path:
-        """Path of an earlier stage's result, a file or a folder such as an adapter. Raises MissingInput."""
-        file = file.rstrip("/")
-        manifest = self._manifest_of(stage, file)
-        path = self.run_dir / stage / file
-        if file not in manifest["digests"] or not path.exists():
-            raise MissingInput(f"{path}: {stage} did not make it. Make it: {self._command(stage)}")
-        self._inputs[f"{stage}/{file}"] = manifest["digests"][file]
-        return path
+    def input_path(self, stage: str, file: str, run: str | None = None) -> Path:
+        """Path of an earlier stage's result, a file or a folder such as an adapter. Raises MissingInput.
+
+        run: another run's name, for notebooks that pool several runs.
+        """
+        name = f"{run}:{stage}/{file.rstrip('/')}" if run else f"{stage}/{file.rstrip('/')}"
+        folder, file = locate_input(self.run_dir, name)
+        manifest = read_manifest(folder)
+        if manifest is None or file not in manifest["digests"] or not (folder / file).exists():
+            raise MissingInput(
+                f"{self.name} needs {folder / file}, which is not there. Make it: {self._command(stage, run)}"
+            )
+        self._inputs[name] = manifest["digests"][file]
+        return folder / file
 
     def has_input(self, stage: str, file: str) -> bool:
         """Whether a complete earlier stage has this result; its absence is part of this stage's key, too."""
@@ -189,17 +198,9 @@ class Stage:
             )
         return moved
 
-    def _manifest_of(self, stage: str, file: str) -> Manifest:
-        manifest = read_manifest(self.run_dir / stage)
-        if manifest is None:
-            raise MissingInput(
-                f"{self.name} needs {self.run}/{stage}/{file}, which is not made yet. Make it: {self._command(stage)}"
-            )
-        return manifest
-
-    def _command(self, stage: str) -> str:
-        base = os.environ.get(COMMAND_VARIABLE)
-        return f"{base or f'sotopia-pi run params/{self.run}.yaml'} --only {stage}"
+    def _command(self, stage: str, run: str | None = None) -> str:
+        base = None if run else os.environ.get(COMMAND_VARIABLE)
+        return f"{base or f'sotopia-pi run params/{run or self.run}.yaml'} --only {stage}"
 
 
 def count_table(counts: Mapping[str, Any]) -> str:
@@ -211,16 +212,15 @@ def count_table(counts: Mapping[str, Any]) -> str:
 def _unknown_names(namespace: Mapping[str, Any], declared: Mapping[str, Any]) -> list[str]:
     """Plain values that were set beside the declared parameters, by papermill or by a slip of the pen.
 
-    In a kernel only cells since the stage was last opened count, so that Run All works twice in one kernel.
+    In a kernel only the cells from the last one that sets `run` count, the parameters cell or papermill's: what later
+    cells leave behind is none of it, so that Run All works twice in one kernel.
     """
     history = namespace.get("In")
     names = {key for key, value in namespace.items() if type(value) in PLAIN}
     if isinstance(history, list):
-        cells = history[:-1]
-        opened = [i for i, cell in enumerate(cells) if "open_stage(" in cell]
-        names &= {
-            name for cell in cells[opened[-1] + 1 if opened else 0 :] + history[-1:] for name in assigned_names(cell)
-        }
+        assigned = [assigned_names(cell) for cell in history]
+        begin = max((i for i, found in enumerate(assigned) if "run" in found), default=0)
+        names &= set().union(*assigned[begin:])
     return sorted(n for n in names if not n.startswith("_") and n not in declared and n not in IPYTHON_NAMES)
 
 

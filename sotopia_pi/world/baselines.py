@@ -19,7 +19,9 @@ from sotopia_pi.world.payoffs import Deal, Payoff
 from sotopia_pi.world.wording import spoken_terms
 
 EPS = 1e-6
-_LEAVING = re.compile(r"\b(last (chance|offer|time|word)|final|walk away|leav(e|ing)|about to go|out of patience)\b", re.I)
+_LEAVING = re.compile(
+    r"\b(last (chance|offer|time|word)|final|walk away|leav(e|ing)|about to go|out of patience)\b", re.I
+)
 STALL_TURNS = 6
 """Own turns that stall-then-accept repeats itself at most."""
 LATE = 3

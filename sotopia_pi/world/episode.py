@@ -21,21 +21,21 @@ Outcome = Literal["completed", "policy_failed"]
 class Rules:
     """Turn rules. turn_limit: most turns of an episode, both sides together.
 
-    limit_semantics: ">=" ends the episode when `turn_limit` turns were played, ">" allows one more (both occur in
-    published code). silence_limit: more consecutive `none` than this end the episode.
+    limit_semantics: "ge" ends the episode when `turn_limit` turns were played (n >= limit), "gt" allows one more
+    (n > limit); both occur in published code. silence_limit: more consecutive `none` than this end the episode.
     on_failure: "fail" ends the episode as `policy_failed`; "none" lets a marked, counted `none` stand in.
     """
 
     turn_limit: int = 20
-    limit_semantics: Literal[">=", ">"] = ">="
+    limit_semantics: Literal["ge", "gt"] = "ge"
     silence_limit: int = 2
     on_failure: Literal["fail", "none"] = "fail"
 
     def __post_init__(self):
         if self.turn_limit < 1:
             raise ValueError(f"turn_limit is {self.turn_limit}; it takes at least 1 turn")
-        if self.limit_semantics not in (">=", ">"):
-            raise ValueError(f"limit_semantics is {self.limit_semantics!r}; allowed: '>=' and '>'")
+        if self.limit_semantics not in ("ge", "gt"):
+            raise ValueError(f"limit_semantics is {self.limit_semantics!r}; allowed: 'ge' (>=) and 'gt' (>)")
         if self.on_failure not in ("fail", "none"):
             raise ValueError(f"on_failure is {self.on_failure!r}; allowed: 'fail' and 'none'")
 
@@ -49,7 +49,7 @@ class Rules:
         silent = turns[-(self.silence_limit + 1) :]
         if len(silent) > self.silence_limit and all(turn.action.type == "none" for turn in silent):
             return "silence"
-        limit = self.turn_limit + (self.limit_semantics == ">")
+        limit = self.turn_limit + (self.limit_semantics == "gt")
         return "turn_limit" if len(turns) >= limit else None
 
 

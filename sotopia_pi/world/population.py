@@ -1,4 +1,4 @@
-"""The people and situations the product brings along: characters, related pairs, inspirational prompts, scenario templates.
+"""The people and situations the product brings along: characters, pairs, inspirational prompts, scenario templates.
 
 They lie as JSON Lines in `sotopia_pi/world/data/`. Every loader is cached and checks each line; an error names the
 file, the line, what came, what is allowed and what to do.

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from sotopia_pi.world.payoffs import Issue
+from sotopia_pi.world.reader_agreement import accepts, rejects, withdraws
 from sotopia_pi.world.reader_amounts import Mention, amounts
 from sotopia_pi.world.reader_choices import choices
 from sotopia_pi.world.reader_clauses import Clause, clauses, plain, sentences
-from sotopia_pi.world.reader_items import divide
+from sotopia_pi.world.reader_items import divide, names_item
 from sotopia_pi.world.reader_shares import share
-from sotopia_pi.world.reader_stance import BLOCKED, OFFERED, accepts, firmness, refuses, rejects, withdraws
+from sotopia_pi.world.reader_stance import BLOCKED, NAMED, OFFERED, firmness, refuses
 
 Option = int | str
+_TURNS = ("but ", "so ", "however ", "yet ", "though ")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,6 @@ def _read(text: str, issues: tuple[Issue, ...], speaker: int) -> Reading:
     found = clauses(words)
     terms: dict[str, Option] = {}
     offering: set[int] = set()
-    proposing = False
     in_numbers = [issue for issue in issues if issue.kind == "amount"]
     for issue in issues:
         if issue.kind == "item":
@@ -65,13 +66,13 @@ def _read(text: str, issues: tuple[Issue, ...], speaker: int) -> Reading:
         if settled:
             terms[issue.name] = settled.option
             offering.add(settled.clause)
-            proposing |= found[settled.clause].question
     items = [issue for issue in issues if issue.kind == "item"]
     if items:
-        terms |= divide(sentences(words), items, speaker)
-        proposing |= bool(terms) and any(clause.question for clause in found)
+        divided = divide(sentences(words), items, speaker)
+        terms |= divided
+        offering |= {n for n, clause in enumerate(found) if divided and names_item(clause.text, items)}
     ordered = {issue.name: terms[issue.name] for issue in issues if issue.name in terms}
-    return Reading(ordered, accepts(found, offering, proposing), rejects(found), withdraws(found))
+    return Reading(ordered, accepts(found, offering), rejects(found), withdraws(found))
 
 
 def _terms(found: Sequence[Clause], issue: Issue, speaker: int, alone: bool) -> list[_Term]:
@@ -92,17 +93,19 @@ def _terms(found: Sequence[Clause], issue: Issue, speaker: int, alone: bool) -> 
 
 def _settled(terms: Sequence[_Term], found: Sequence[Clause]) -> _Term | None:
     """The offer that counts: of the last sentence that makes one clearly, preferring words of offering."""
-    for least in (OFFERED, BLOCKED + 1):
-        firm = [term for term in terms if term.firm >= least]
-        for sentence in sorted({found[term.clause].sentence for term in firm}, reverse=True):
-            here = [term for term in firm if found[term.clause].sentence == sentence]
-            if len({term.option for term in here}) > 1:
-                last = max(term.clause for term in here)
-                turned = found[last].text.startswith(("but ", "so ", "however ", "then "))
-                here = [term for term in here if term.clause == last] if turned else []
+    for least in (OFFERED, NAMED):
+        for sentence in sorted({found[term.clause].sentence for term in terms}, reverse=True):
+            here = _after_turn([term for term in terms if found[term.clause].sentence == sentence], found)
+            here = [term for term in here if term.firm >= least]
             if len({term.option for term in here}) == 1:
                 return here[-1]
     return None
+
+
+def _after_turn(terms: Sequence[_Term], found: Sequence[Clause]) -> Sequence[_Term]:
+    """The terms of a sentence from its last "but", "so" or "however" on, when any stand there."""
+    turns = [term.clause for term in terms if found[term.clause].text.startswith(_TURNS)]
+    return [term for term in terms if term.clause >= max(turns)] if turns else terms
 
 
 def _echo(found: Sequence[Clause], number: int, mention: Mention) -> bool:

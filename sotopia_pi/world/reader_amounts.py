@@ -7,39 +7,58 @@ from functools import lru_cache
 
 from sotopia_pi.world.payoffs import Issue
 
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+)
 _SMALL = {word: value for value, word in enumerate((_UNITS + " eighteen nineteen").split())}
-_TENS = {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_TENS = {
+    word: 10 * value
+    for value, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
+}
 _WORD = "|".join(sorted([*_SMALL, *_TENS, "hundred", "thousand"], key=len, reverse=True))
 
 _NUMBER = re.compile(
     r"(?P<sign>[$£€]\s?|\busd\s)?(?<![\w.,/#:])"
-    r"(?:(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<decimals>\.\d+)?(?P<kilo>k)?(?![\d%]|:\d|[/x]\d|\s?(?:%|percent|st|nd|rd|th)\b)"
+    r"(?:(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<decimals>\.\d+)?(?P<kilo>k)?(?![\d%]|:\d|[/x]\d|\s?(?:%|percent|st"
+    r"|nd|rd|th)\b)"
     rf"|(?P<words>(?:\ba )?\b(?:{_WORD})(?:(?:[\s-]|\sand\s)(?:{_WORD}))*\b)(?!\s?(?:percent|%)))"
     r"(?:[\s-]?(?P<money>dollars?|bucks?|usd)\b)?"
 )
 
 _AFTER = re.compile(
-    r"\s*(?:$|[.,!?;:)\"'-]|(?:and|or|is|was|it|for|if|then|work|works|sound|sounds|would|could|will|seem|seems|as|total"
+    r"\s*(?:$|[.,!?;:)\"'-]|(?:and|or|is|was|it|for|if|then|work|works|sound|sounds|would|could|will|seem|seems|as"
+    r"|total"
     r"|each|even|flat|cash|with|at|on|today|tonight|now|in|right|deal|but|because|since|so|to|that|final|firm|max|tops"
     r"|please|all|instead|my|your|from|you|i|we|a|apiece|be|feel|feels|do|does|per|than|okay|ok|fine|fair|good|the|by"
-    r"|this|not|can|should|may|might|just|only|only|maybe|take|when|tomorrow|sharp|though|both|more or less|out|or so)\b)"
+    r"|this|not|can|should|may|might|just|only|only|maybe|take|when|tomorrow|sharp|though|both|more or less|out"
+    r"|or so)\b)"
 )
 _UNRELATED_BEFORE = re.compile(
-    r"(?:\b(?:i am|he is|she is|aged?|turned|turning|since|in|from|model|version|number|no|room|apartment|apt|page|size"
+    r"(?:\b(?:i am|he is|she is|aged?|turned|turning|model|version|number|no|room|apartment|apt|page|size"
     r"|chapter|route|another|these|those|the|of|every|last|next|past|first|top|about that|any|no)\s|#)$"
 )
+_YEAR_BEFORE = re.compile(r"\b(?:since|in|from|back in|a|the) $")
+_YEARS = range(1900, 2100)
 _CHANGE_BEFORE = re.compile(
-    r"\b(?:by|another|extra|additional|knock|knocked|take|shave|drop|cut|off|come (?:up|down)|go (?:up|down)|add|tip)\s(?:about )?$"
+    r"\b(?:by|another|extra|additional|knock|knocked|shave|drop|come (?:up|down)|go (?:up|down)|add|tip)\s(?:about )?$"
 )
 _CHANGE_AFTER = re.compile(
-    r"\s?(?:off\b|more\b(?! or less)|less\b|higher\b|lower\b|extra\b|discount\b|on top\b|difference\b|increase\b|cheaper\b|apart\b"
+    r"\s?(?:off\b|more\b(?! or less)|less\b|higher\b|lower\b|extra\b|discount\b|on top\b|difference\b|increase\b"
+    r"|cheaper\b|apart\b"
     r"|ago\b|old\b|times\b|away\b|late\b|early\b)"
 )
 _CUE_BEFORE = re.compile(
-    r"(?:^|\b(?:it|say|about|do|just|only|for|at|need|to|or|maybe|than|is|want|take|offer|give|lend|have|of|then|mean|like|pay))\s?$"
+    r"(?:^|\b(?:it|say|about|do|just|only|for|at|need|to|maybe|than|is|want|take|offer|give|lend|have|of|then|mean"
+    r"|like|pay))\s?$"
 )
-_SCALE = {("day", "week"): 7, ("day", "fortnight"): 14, ("week", "fortnight"): 2, ("hour", "day"): 24, ("minute", "hour"): 60}
+_ONE_DAY = re.compile(r"one (?:day|evening|morning|night|week|afternoon|hour) (?:you|i|we|it|he|she|they)\b")
+_SCALE = {
+    ("day", "week"): 7,
+    ("day", "fortnight"): 14,
+    ("week", "fortnight"): 2,
+    ("hour", "day"): 24,
+    ("minute", "hour"): 60,
+}
 _MOST_OF_RANGE = 5
 """Numbers above five times the largest option are about something else (phone numbers, years, salaries)."""
 _BARE_SHARE = 0.25
@@ -90,7 +109,7 @@ def _count(clause: str, match: re.Match, value: int, issue: Issue, alone: bool) 
     if match["sign"] or match["money"]:
         return None
     unit = _unit_pattern(issue.unit).match(clause, match.end())
-    if unit:
+    if unit and not _ONE_DAY.match(clause, match.start()):
         return Mention(value * _scale(issue.unit, unit[1]), match.start(), unit.end())
     if alone and _bare(clause, match, value, issue):
         return Mention(value, match.start(), match.end(), explicit=False)
@@ -106,7 +125,13 @@ def _counts_in_words(clause: str, issue: Issue) -> Iterator[Mention]:
 
 def _bare(clause: str, match: re.Match, value: int, issue: Issue) -> bool:
     before = clause[: match.start()]
-    if value < _BARE_SHARE * min(issue.options) or _UNRELATED_BEFORE.search(before) or not _AFTER.match(clause, match.end()):
+    if value in _YEARS and _YEAR_BEFORE.search(before):
+        return False
+    if (
+        value < _BARE_SHARE * min(issue.options)
+        or _UNRELATED_BEFORE.search(before)
+        or not _AFTER.match(clause, match.end())
+    ):
         return False
     if issue.unit == "$" and value > _SMALL_COUNT:
         return True
@@ -143,15 +168,16 @@ def number_in_words(words: str) -> int:
 @lru_cache(maxsize=256)
 def _unit_pattern(unit: str) -> re.Pattern:
     words = "|".join(_unit_words(unit))
-    return re.compile(rf"[\s-]?(?:full |whole |more )?({words})\b(?! (?:ago|old)\b)")
+    return re.compile(rf"[\s-]?(?:full |whole |more )?({words})\b(?! (?:ago|old|earlier|away|straight|later)\b)")
 
 
 @lru_cache(maxsize=256)
 def _vague_pattern(unit: str) -> re.Pattern:
     words = "|".join(_unit_words(unit))
     return re.compile(
-        rf"(?<!times )(?<!twice )(?<!hours )(?<!days )(?<!\d )\b(?:an?|the)? ?"
-        rf"(?:(?P<couple>couple(?: of)?) |(?<=a |n )(?:full |whole |single )?)(?P<unit>{words})\b(?! (?:ago|old|or two)\b)"
+        rf"(?<!times )(?<!twice )(?<!once )(?<!{re.escape(unit)} )(?<!\d )\b(?:(?:a"
+        rf"|the) (?P<couple>couple(?: of)? )|an? (?:full |whole |single )?)"
+        rf"(?P<unit>{words})\b(?! (?:ago|old|or (?:two|so)|earlier|later|job|off)\b)"
     )
 
 

@@ -15,7 +15,7 @@ _SHORT_DAYS = {
     "friday": "fri",
 }
 """`sat` and `sun` are words of their own, so those days must be written out."""
-_HOURS = "twelve one two three four five six seven eight nine ten eleven".split()
+_HOURS = ["twelve", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"]
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))? ?(am|pm)?")
 _ARTICLE = r"(?:the |a |an |my |your |our |that )?"
 
@@ -65,7 +65,11 @@ def _clock_ways(clock: re.Match, issue: Issue) -> list[str]:
         ways += ["noon", "midday"]
     if sum(_same_clock(str(other), on_clock, minutes) for other in issue.options) == 1:
         unit = r"(?! ?(?:am|pm|hours?|minutes?|dollars?|people|days?|or))"
-        ways += [f"{numbers} oclock", f"(?<=at ){numbers}{unit}", f"{numbers}(?= (?:works|sharp|sounds|is (?:fine|good)|it is))"]
+        ways += [
+            f"{numbers} oclock",
+            f"(?<=at ){numbers}{unit}",
+            f"{numbers}(?= (?:works|sharp|sounds|is (?:fine|good)|it is))",
+        ]
         ways += [f"{on_clock}:{minutes}(?! ?(?:am|pm))"]
         if minutes != "00":
             ways.append(numbers)
@@ -83,10 +87,12 @@ def _name_ways(words: str, issue: Issue) -> list[str]:
     name = re.sub(r"^(?:the|a|an|my|your|our) ", "", words)
     parts = re.split(r"[\s-]+", name)
     ways = [_ARTICLE + r"[\s-]".join(re.escape(part) for part in parts)]
-    others = {word for option in issue.options for word in re.split(r"[\s-]+", str(option).lower()) if option.lower() != words}
+    others = {
+        word for option in issue.options for word in re.split(r"[\s-]+", str(option).lower()) if option.lower() != words
+    }
     if len(parts) > 1 and parts[-1] not in others and parts[0] not in _PREPOSITIONS:
         ways.append(_ARTICLE + re.escape(parts[-1]))
     return ways
 
 
-_PREPOSITIONS = frozenset("at by in on over near with via from".split())
+_PREPOSITIONS = frozenset(["at", "by", "in", "on", "over", "near", "with", "via", "from"])

@@ -38,16 +38,24 @@ _CLAUSE = re.compile(
     r"\s*,\s+|\s+-+\s+|(?<!\d):\s+|\s*\(|\)\s*"
     r"|\s+(?=(?:but|however|though|although|because|since|unless|while|whereas|yet|if)\s)"
     r"|\s+(?=so (?!much|far|many|that|long))"
-    r"|\s+(?=(?:and|or) (?:i|you|we|it|that|this|let|then|maybe|how|what|would|could|can)\b)"
+    r"|\s+(?=(?:and|or) (?:i|you|we|it|that|this|let|then|maybe|how|what|would|could|can|agree|settle|say|call"
+    r"|make it|meet at)\b)"
 )
 
 _HARMLESS = re.compile(
     r"\b(?:no|not a) (?:problem|worries|rush|pressure|doubt|question|hard feelings|matter|big deal|offen[sc]e)\b"
-    r"|\bwhy (?:do )?not (?:we|you|i)?|\b(?:can|could|would|will|do|does|is|are) not (?:we|you)\b|\bwould not (?=\S+ be\b)"
+    r"|\bwhy (?:do )?not (?:we|you|i)?|\b(?:can|could|would|will|do|does|is|are) not (?:we|you)\b"
+    r"|\bwould not (?=\S+ be\b)"
     r"|\bnot (?:bad|at all|only|just)\b|\b(?:do|would) not mind\b|\bcan not (?:wait|complain|argue|say no)\b"
-    r"|\b(?:and )?(?:no|not (?:a|one) \w+) (?:more|less|lower|higher|further)\b(?! than)|\bcan not (?:do|go|get) (?:any )?better than\b"
+    r"|\b(?:and )?(?:no|not (?:a|one) \w+) (?:more|less|lower|higher|further)\b(?! than)|\bcan not (?:do|go"
+    r"|get) (?:any )?better than\b"
     r"|\bif not\b|\bor not\b|\bno (?:longer|more) than fair\b"
 )
+
+
+def any_of(*ways: str) -> re.Pattern:
+    """One pattern of several ways to say a thing."""
+    return re.compile("|".join(ways))
 
 
 @dataclass(frozen=True)

@@ -6,37 +6,53 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from sotopia_pi.world.payoffs import Issue
+from sotopia_pi.world.reader_agreement import takes_back
 
 _MODAL = (
-    r"(?:(?:will|would|can|could|should|shall|may|might|just|also|really|then|only|still|rather|gladly|happily|at least|to|"
-    r"be|get|do|definitely|am going|are going|like|love|prefer|want|need|happy|have|please|all|both|not|never|either) )*"
+    r"(?:(?:will|would|can|could|should|shall|may|might|just|also|really|then|only|still|rather|gladly|happily"
+    r"|at least|to|"
+    r"be|get|do|definitely|am going|are going|like|love|prefer|want|need|happy|have|please|all|both|not|never"
+    r"|either) )*"
 )
-_TAKE = r"(?:take|get|keep|have|claim|receive|hold on to|walk away with|go home with|end up with|choose|pick|taking|getting|keeping|having)"
-_IS = r"(?:(?:is|are|goes|go|going|stays?|would be|would go|will be|will go|can be|can go|could go|should go|should be|be|all) )?"
+_TAKE = r"(?:take|get|keep|have|claim|receive|hold on to|walk away with|go home with|end up with|choose|pick|taking"
+r"|getting|keeping|having)"
+_IS = r"(?:(?:is|are|goes|go|going|stays?|would be|would go|will be|will go|can be|can go|could go|should go"
+r"|should be|be|all) )?"
 _CUES = re.compile(
     r"(?P<past>\b(?:i|we|you|they|he|she) (?:bought|got|had|gave|took|used to|have (?:had|been|always)|would have)\b)"
-    r"|(?P<told>\byou (?:really |also |still |both |just |do )?(?:want|wanted|said|say|asked?(?: for)?|need|like|love|prefer|told|mentioned|offered|would like)\b(?! to (?:take|keep|have|get)))"
-    rf"|(?P<give_me>\b(?:give|leave|hand|let|offer|grant|giving|leaving|letting) me\b(?: {_TAKE})?)"
-    rf"|(?P<give_you>\b(?:give|leave|hand|let|offer|grant|giving|leaving|letting) you\b(?: {_TAKE})?)"
-    rf"|(?P<me>\bi {_MODAL}(?:{_TAKE}|am (?:taking|keeping|getting|after)|(?<=would )(?:like|love|prefer)|want|need)\b(?! you\b)|\bme (?:taking|getting|keeping|having)\b|\bfor me:)"
-    rf"|(?P<you>\byou {_MODAL}(?:{_TAKE}|are (?:taking|keeping|getting))\b|\bfor you:)"
+    r"|(?P<told>\byou (?:really |also |still |both |just |do )?(?:want|wanted|said|say|asked?(?: for)?|need|like"
+    r"|love|prefer|told|mentioned|offered|would like)\b(?! to (?:take|keep|have|get)))"
+    rf"|(?P<give_me>\b(?:(?:give|leave|hand|offer|grant|giving|leaving) me\b(?: {_TAKE})?|(?:let"
+    rf"|letting) me {_TAKE}\b))"
+    rf"|(?P<give_you>\b(?:(?:give|leave|hand|offer|grant|giving|leaving) you\b(?: {_TAKE})?|(?:let"
+    rf"|letting) you {_TAKE}\b))"
+    rf"|(?P<me>\bi {_MODAL}(?:{_TAKE}|am (?:taking|keeping|getting|after)|(?<=would )(?:like|love|prefer)|want"
+    rf"|need)\b(?! (?:you|to)\b)|\bme (?:taking|getting|keeping|having)\b|\bfor me:)"
+    rf"|(?P<you>\byou {_MODAL}(?:{_TAKE}|are (?:taking|keeping|getting))\b|\bfor you:|(?:^|, |\b(?:then|please|so"
+    rf"|okay|ok|fine|just) )(?:take|keep|have)\b(?= (?:the|my|it|both|all)\b))"
     rf"|(?P<mine>\b{_IS}(?:mine\b|(?:to|for|with) me\b))"
     rf"|(?P<yours>\b{_IS}(?:yours\b|(?:to|for|with) you\b))"
     r"|(?P<except>\b(?:except(?: for)?|apart from|other than|all but|everything but|besides)\b)"
     r"|(?P<without>\b(?:than|instead of|rather than|not|without)\b)"
-    r"|(?P<rest>\b(?:the rest|everything else|all (?:of )?the (?:rest|others?)|the others?(?: (?:two|three|one|things?|items?|stuff))?|what(?:ever)? is left|(?:the )?remaining(?: \w+)?|the remainder)\b)"
+    r"|(?P<rest>\b(?:the rest|everything else|all (?:of )?the (?:rest|others?)|the others?(?: (?:two|three|one"
+    r"|things?|items?|stuff))?|what(?:ever)? is left|(?:the )?remaining(?: \w+)?|the remainder)\b)"
     r"|(?P<all>\b(?:everything|it all|all (?:of )?(?:it|them|the items|two|three|four|five)|both of them|the lot)\b)"
     r"|(?P<it>\b(?:it|them|that one|those)\b)"
     r"|(?P<or>\bor\b)"
     r"|(?P<and>,|\band\b)"
-    r"|(?P<turn>\bbut\b|[.!?;])"
+    r"|(?P<turn>\bbut\b|[.!?;]|(?<!take)(?<!get)(?<!keep)(?<!have):)"
 )
 _NOT_A_CLAIM = re.compile(
-    r"\b(?:matters?|important|means?|lot|much|good|fine|fair|okay|valuable|special|seems?|sounds?|dear|more|most|worth|useful"
-    r"|works?|great|enough|perfect|up|belongs?|next|close|new|best|better|nothing|hard|easy|ok|well|much|look|appeal)s? (?:is |are )?$"
+    r"\b(?:matters?|important|means?|lot|much|good|fine|fair|okay|valuable|special|seems?|sounds?|dear|more|most"
+    r"|worth|useful"
+    r"|works?|great|enough|perfect|up|belongs?|next|close|new|best|better|nothing|hard|easy|ok|well|much|look"
+    r"|appeal)s? (?:is |are )?$"
 )
 _PLURAL = re.compile(r"^(?:are|all|go|both)\b")
-_ASKING_WHY = re.compile(r"^(?:so |but |and )?(?:why(?! (?:do )?not)|what (?:do|would) you (?:want|need|like)|which|who)\b")
+_ASKING_WHY = re.compile(
+    r"^(?:so |but |and )?(?:why(?! (?:do )?not)|what (?:do|would) you (?:want|need|like)|which|who)\b"
+)
+_ASKING_WISHES = re.compile(r".*\byou (?:really |also )?(?:want|need|like|said)\b.*\?")
 NOBODY = -1
 
 
@@ -67,10 +83,15 @@ def divide(sentences: Sequence[str], items: Sequence[Issue], speaker: int) -> di
     pattern = _items_pattern(tuple(issue.name for issue in items))
     division = _Division(speaker, [issue.name for issue in items])
     for sentence in sentences:
-        if not _ASKING_WHY.match(sentence):
+        if not (_ASKING_WHY.match(sentence) or _ASKING_WISHES.match(sentence) or takes_back(sentence)):
             _read_sentence(division, sentence, pattern)
         division.holder, division.run, division.local = None, [], ""
     return _completed(division)
+
+
+def names_item(clause: str, items: Sequence[Issue]) -> bool:
+    """True when a plain clause names one of the items."""
+    return bool(_items_pattern(tuple(issue.name for issue in items)).search(clause))
 
 
 def _completed(division: _Division) -> dict[str, int]:
@@ -108,7 +129,7 @@ def _item(division: _Division, name: str) -> None:
         return
     if division.local == "or" and division.run:
         division.give([division.run[-1], name], NOBODY)
-        division.run.append(name)
+        division.holder, division.run = NOBODY, [name]
         return
     division.local = ""
     division.run.append(name)
@@ -123,7 +144,10 @@ def _cue(division: _Division, match: re.Match, sentence: str, more_items: bool) 
             _start(division, NOBODY)
         case "give_me" | "me" | "give_you" | "you":
             side = me if kind in ("give_me", "me") else 1 - me
-            _start(division, NOBODY if _denied(match, sentence) else side)
+            side = NOBODY if _denied(match, sentence) else side
+            if division.holder is None and division.run and not more_items:
+                division.give(division.run, side)
+            _start(division, side)
         case "mine" | "yours":
             _suffix(division, match, sentence, me if kind == "mine" else 1 - me)
         case "rest" | "all":
@@ -144,7 +168,7 @@ def _start(division: _Division, side: int) -> None:
 
 
 def _suffix(division: _Division, match: re.Match, sentence: str, side: int) -> None:
-    if _NOT_A_CLAIM.search(sentence[: match.start()] + match[0].rsplit(" ", 2)[0] * 0) or _denied(match, sentence):
+    if _NOT_A_CLAIM.search(sentence[: match.start()]) or _denied(match, sentence):
         return
     run = division.run
     if run and division.holder is not None and not _PLURAL.match(match[0]):
@@ -154,7 +178,6 @@ def _suffix(division: _Division, match: re.Match, sentence: str, side: int) -> N
     elif division.local == "rest":
         division.rest = side
     elif not run:
-        division.holder = side
         return
     division.holder, division.run = None, []
 

@@ -1,20 +1,28 @@
 """Shares of a bill: who pays what, turned into the share of the side an issue names."""
 
 import re
-from collections.abc import Sequence
 
 from sotopia_pi.world.payoffs import Issue
 from sotopia_pi.world.reader_amounts import Mention, amounts
 
-_PAY = r"(?:pay|cover|put in|put down|chip in|contribute|throw in|give|do|take|take care of|handle|go|add|kick in|spend|afford|manage|offer|bring|owe|paying|covering|contributing|putting in)"
+_PAY = r"(?:pay|cover|put in|put down|chip in|contribute|throw in|give|do|take|take care of|handle|go|add|kick in"
+r"|spend|afford|manage|offer|bring|owe|paying|covering|contributing|putting in)"
 _SOON = r"(?:\w+ ){0,4}?"
-_I = re.compile(rf"\b(?:i {_SOON}{_PAY}|my (?:\w+ )?(?:share|part|half|portion|contribution|side|offer)|me (?:paying|covering)|from me|for me|on me|mine|me)\b")
-_YOU = re.compile(rf"\b(?:you {_SOON}{_PAY}|your (?:\w+ )?(?:share|part|half|portion|contribution|side)|you (?:paying|covering)|from you|for you|on you|yours|you)\b")
+_I = re.compile(
+    rf"\b(?:i {_SOON}{_PAY}|my (?:\w+ )?(?:share|part|half|portion|contribution|side|offer)|me (?:paying|covering)"
+    rf"|from me|for me|on me|mine|me)\b"
+)
+_YOU = re.compile(
+    rf"\b(?:you {_SOON}{_PAY}|your (?:\w+ )?(?:share|part|half|portion|contribution|side)|you (?:paying|covering)"
+    rf"|from you|for you|on you|yours|you)\b"
+)
 _EACH = re.compile(r"\s*(?:each|apiece|per person|a person|a head|both of us|for each)\b")
 _EVEN = re.compile(
-    r"\bhalf(?: and half| of (?:it|the \w+)| each)?\b|\bhalves\b|\b(?:split|share|divide)s? (?:\w+ ){0,3}?(?:evenly|equally|even|fifty|50|down the middle|in two|in half)"
-    r"|\b(?:equal|even) (?:shares|split|parts)\b|\b50[\s/-]+50\b|\bfifty[\s-]fifty\b|\bdown the middle\b|\bmeet (?:me )?half\s?way\b"
+    r"\bhalf(?: and half| of (?:it|the \w+)| each)?\b|\bhalves\b|\b(?:split|share|divide)s? (?:\w+ ){0,3}?(?:evenly"
+    r"|equally|even|fifty|50|down the middle|in two|in half)"
+    r"|\b(?:equal|even) (?:shares|split|parts)\b|\b50[\s/-]+50\b|\bfifty[\s-]fifty\b|\bdown the middle\b"
 )
+_SAME = re.compile(r"\$?(?P<half>\d+)\s?[-/]\s?\$?(?P=half)\b")
 _PART = re.compile(r"\b(?:(?P<n>a|one|two|three) (?P<d>third|quarter|fifth)s?)\b")
 _WHOLE = re.compile(r"\b(?:all of (?:it|the \w+)|everything|the (?:whole|full|entire) \w+|the lot)\b")
 _OF = {"third": 3, "quarter": 4, "fifth": 5, "a": 1, "one": 1, "two": 2, "three": 3}
@@ -31,6 +39,9 @@ def share(clause: str, issue: Issue, speaker: int, alone: bool) -> list[Mention]
         if issue.total % 2 == 0:
             return [Mention(issue.total // 2, even.start(), even.end())]
         return []
+    same = _SAME.search(clause)
+    if same and 2 * int(same["half"]) == issue.total:
+        return [Mention(issue.total // 2, same.start(), same.end())]
     part = _PART.search(clause)
     if part and issue.total * _OF[part["n"]] % _OF[part["d"]] == 0:
         found = [Mention(issue.total * _OF[part["n"]] // _OF[part["d"]], part.start(), part.end())]
@@ -65,6 +76,3 @@ def _payer(clause: str, mention: Mention, speaker: int) -> int | None:
     if first_i and (not first_you or first_i.start() < first_you.start()):
         return speaker
     return 1 - speaker if first_you else None
-
-
-__all__: Sequence[str] = ("share",)

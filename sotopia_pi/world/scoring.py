@@ -97,13 +97,13 @@ def _reasons(payoff: Payoff, side: int, deal: Deal | None, told: dict[str, bool]
         goal = "no deal: the two sides never stood on the same terms at the same time"
     else:
         terms = ", ".join(f"{name} = {option}" for name, option in deal.items())
-        goal = (
-            f"deal on {terms}: worth {stakes.value(deal):g}, walking away {stakes.walk_away:g}, the best {stakes.best:g}"
-        )
+        goal = f"deal on {terms}: worth {stakes.value(deal):g}, walking away {stakes.walk_away:g}, the best {stakes.best:g}"
     if told["guarded"]:
         goal += "; counted as 0, because it gave away what it had to keep to itself"
     reasons = {"goal": goal}
     if any(told.values()):
-        which = " and ".join(what for name, what in (("guarded", "what it guarded"), ("secret", "its secret")) if told[name])
+        which = " and ".join(
+            what for name, what in (("guarded", "what it guarded"), ("secret", "its secret")) if told[name]
+        )
         reasons["secret"] = f"told the other side: {which}"
     return reasons

@@ -8,7 +8,7 @@ from sotopia_pi.world.payoffs import Deal, Issue
 def spoken_terms(issues: Sequence[Issue], deal: Deal, speaker: int, clause: bool = False) -> str:
     """A complete deal as its speaker says it, without a final full stop.
 
-    "$85" | "6 days" | "Tuesday, 2 pm, the library" | "$40 from me and $60 from you" |
+    "$85" | "6 days" | "Tuesday, 2 pm, the library" | "me paying $40 and you paying $60" |
     "the lamp and the rug for me, the clock for you". clause: shares and items as short sentences instead
     ("I pay $40 and you pay $60", "I take the lamp and the rug, you take the clock").
     """
@@ -41,7 +41,7 @@ def _settled(issue: Issue, option: int | str, speaker: int, clause: bool) -> str
     if issue.payer >= 0:
         own = int(option) if issue.payer == speaker else issue.total - int(option)
         mine, yours = _quantity(issue.unit, own), _quantity(issue.unit, issue.total - own)
-        return f"I pay {mine} and you pay {yours}" if clause else f"{mine} from me and {yours} from you"
+        return f"I pay {mine} and you pay {yours}" if clause else f"me paying {mine} and you paying {yours}"
     return _quantity(issue.unit, int(option))
 
 

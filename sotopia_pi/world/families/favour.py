@@ -34,7 +34,7 @@ def draw(fields: dict, rng: np.random.Generator, hard: bool, has_zone: bool) -> 
     goals = (
         f"{_capital(fields['ask'])} for as many {unit} as you can. <extra_info>You hope for {asker_best} {unit}; fewer than "
         f"{least} would not help. The true reason is: {reason['secret']}. Never say it; "
-        f"you may say that {reason['cover']}.</extra_info>",
+        f"you may say: {reason['cover']}.</extra_info>",
         f"Help, but with {thing} for as few {unit} as you can. <extra_info>You hope for {giver_best} {unit}; more than {most} "
         f"you cannot spare.{' Ask for the true reason; you would rather help somebody open.' if hard else ''}</extra_info>",
     )
