@@ -81,7 +81,8 @@ def test_a_variant_that_was_not_trained_has_its_reason_in_its_place(frame):
     fig = figures(frame, {"SR": "not trained: costs $5 or $6"})["goal"]
     assert "not trained: costs $5 or $6" in words(fig)
     assert "SR" in [t.get_text() for t in fig.axes[0].get_yticklabels()]
-    plots.figure_bytes(fig)
+    reason = next(t for t in fig.axes[0].texts if t.get_text().startswith("not trained"))
+    assert not reason.get_parse_math()  # two dollar signs are prices, not a formula
 
 
 def test_a_difference_that_may_not_be_ranked_says_so(tmp_path):
@@ -110,7 +111,10 @@ def test_variants_without_scores_still_draw(tmp_path):
 
 def test_loss_curves_show_every_trained_variant():
     curves = pd.DataFrame([{"variant": v, "step": i, "loss": 3 / (i + 1)} for v in ("BC", "SR") for i in range(30)])
+    curves["held_out_loss"] = np.where(curves["step"] == 29, 0.4, np.nan)
     fig = plots.loss_figure(curves, LABEL)
+    marks = [line for line in fig.axes[0].lines if line.get_linestyle() == "None"]
+    assert [line.get_ydata().tolist() for line in marks] == [[0.4], [0.4]]
     assert "BC (30 steps)" in words(fig) and "SR (30 steps)" in words(fig)
     assert fig.axes[0].get_ylabel() == "cross-entropy, nats per token" and fig.axes[0].get_ylim()[0] == 0
 

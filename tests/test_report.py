@@ -68,14 +68,14 @@ def test_links_between_the_pages_lead_somewhere(project):
 def test_a_page_has_the_title_the_figure_and_the_prose_but_no_code(rendered):
     assert "<title>Figures &amp; &lt;words&gt;</title>" in rendered
     assert "Prose that a reader sees." in rendered and "a shown fragment" in rendered
-    assert len(re.findall(r'<img src="data:image/png;base64,[A-Za-z0-9+/]', rendered)) == 1
+    assert len(re.findall(r'<img alt="" src="data:image/png;base64,[A-Za-z0-9+/]', rendered)) == 1
     assert "plt.subplots" not in rendered and "open_stage" not in rendered
 
 
-def test_tags_hide_cells_and_inputs_and_widgets_leave_no_trace_but_their_words(rendered):
+def test_tags_hide_cells_and_inputs_and_widgets_leave_no_trace(rendered):
     assert "words of a hidden cell" not in rendered
     assert "output of a hidden input" in rendered
-    assert "application/vnd.jupyter.widget" not in rendered
+    assert "application/vnd.jupyter.widget" not in rendered and "IntSlider" not in rendered
     assert "fig &lt;ures&gt;" in rendered
 
 

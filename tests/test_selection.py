@@ -18,8 +18,20 @@ def episode(name, task="task-a", agent_side=None, outcome="completed", failed_si
     policy = {"name": "p", "digest": "d"}
     ending = "failed" if outcome == "policy_failed" else "turn_limit"
     return Episode(
-        name, task, f"template of {task}", "bargaining", (policy, policy), agent_side, {}, 0, 0, turns, ending, outcome, tag=tag
-    )  # fmt: skip
+        id=name,
+        task_id=task,
+        template=f"template of {task}",
+        family="bargaining",
+        policies=(policy, policy),
+        agent_side=agent_side,
+        rules={},
+        seed=0,
+        repeat=0,
+        turns=turns,
+        ending=ending,
+        outcome=outcome,
+        tag=tag,
+    )
 
 
 def rating(name, side, goal, others=None, leaked=False):

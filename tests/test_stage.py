@@ -115,6 +115,7 @@ def test_a_folder_is_handed_on_by_path_and_digest(project):
     reader = opened("02_depends")
     assert (reader.input_path("03_alone", "words/") / "said.txt").read_text() == "hello"
     reader.finish()
+    assert reader.input_path("03_alone", "words/said.txt").is_file() and not reader.has_input("03_alone", "word")
     assert list(read_manifest(reader.dir)["inputs"]) == ["03_alone/words"]
 
 
@@ -151,6 +152,14 @@ def test_unnamed_items_are_set_aside_counted_and_taken_back_when_wanted(project,
     assert project.manifest("01_items")["counts"] == counts
     assert count_table(counts) in capsys.readouterr().out
     assert opened().items("items.jsonl", wanted=["a", "b"]).ids() == {"a", "b"}
+
+
+def test_a_torn_line_that_nothing_followed_is_no_part_of_the_result(project):
+    finished_items("a", "b")
+    with (project.run_dir / "01_items/items.jsonl").open("a") as file:
+        file.write('{"id": "c", "val')
+    opened().finish(items={"items.jsonl": ["a", "b"]})
+    assert [item["id"] for item in project.items("01_items")] == ["a", "b"]
 
 
 def test_a_result_without_items_is_a_result(project):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sotopia_pi.store.digest import imports_in, source_digest
 from sotopia_pi.store.items import CorruptLine, ItemFile, content_id, items_digest, without_times, write_atomically
 from sotopia_pi.store.lock import OWNER_VARIABLE, RunLock, RunLocked, lock_for_notebook
-from sotopia_pi.store.manifest import changed_file, describe_files, read_manifest, result_digest, write_manifest
+from sotopia_pi.store.manifest import changed_file, describe_files, read_manifest, result_digests, write_manifest
 from sotopia_pi.store.progress import Progress, ProgressState, read_progress
 
 JSON = st.recursive(
@@ -112,7 +112,7 @@ def test_the_digest_of_a_folder_depends_on_names_and_contents_but_not_on_times(t
         folder = tmp_path / str(number) / "adapter"
         folder.mkdir(parents=True)
         (folder / f"{name}.json").write_text(json.dumps({"value": value, "timing": {"wall_s": wall}}))
-        digests.append(result_digest(folder.parent, "adapter", describe_files(folder.parent, ["adapter"])))
+        digests.append(result_digests(folder.parent, describe_files(folder.parent, ["adapter"]))["adapter"])
     assert digests[0] == digests[1] and len(set(digests)) == 3
 
 

@@ -171,7 +171,8 @@ def length_figure(table: pd.DataFrame, model_label: str) -> Figure:
 
 
 def loss_figure(curves: pd.DataFrame, model_label: str) -> Figure:
-    """Training loss by step, from `training_curves.training_frame` (columns variant, step, loss)."""
+    """Training loss by step, from `training_curves.training_frame` (columns variant, step, loss, perhaps
+    held_out_loss)."""
     title = "Training loss (own words only)"
     curves = curves.dropna(subset=["loss"]) if len(curves) else curves
     if curves.empty:
@@ -196,11 +197,21 @@ def loss_figure(curves: pd.DataFrame, model_label: str) -> Figure:
             rows = curves[curves["variant"] == name].sort_values("step")
             smooth = rows["loss"].rolling(max(1, len(rows) // 12), min_periods=1, center=True).mean()
             ax.plot(rows["step"], smooth, color=look(name).colour, linewidth=2, label=f"{name} ({len(rows)} steps)")
+            if "held_out_loss" in rows:
+                held = rows.dropna(subset=["held_out_loss"])
+                ax.plot(
+                    held["step"], held["held_out_loss"], look(name).marker, color=look(name).colour, mec="black", ms=7
+                )
         ax.set_ylim(bottom=0)
         ax.set_xlabel("optimiser step")
         ax.set_ylabel("cross-entropy, nats per token")
         ax.legend(frameon=False)
-        return finished(fig, f"{title} · {model_label}", "Thin: every logged step; thick: running mean.", [ax])
+        return finished(
+            fig,
+            f"{title} · {model_label}",
+            "Thin: every logged step; thick: running mean; marks: loss on held-out examples, where measured.",
+            [ax],
+        )
 
 
 def missing_figure(title: str, model_label: str, what: str) -> Figure:

@@ -9,11 +9,8 @@ from sotopia_pi.store.items import write_atomically
 
 CSS = Path(__file__).with_name("page.css")
 HIDDEN_TAGS = {"remove-cell", "hide-cell", "parameters", "injected-parameters"}
-NEEDS_SCRIPT = (
-    "application/vnd.jupyter.widget-view+json",
-    "application/javascript",
-    "application/vnd.jupyter.widget-state+json",
-)
+NEEDS_SCRIPT = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
+NO_DESCRIPTION = 'alt="No description has been provided for this image"'
 
 
 def render_notebook(source: Path, target: Path, title: str) -> Path:
@@ -27,6 +24,7 @@ def render_notebook(source: Path, target: Path, title: str) -> Path:
     notebook = nbformat.read(source, as_version=4)
     _drop_hidden(notebook)
     body, _ = _exporter().from_notebook_node(notebook)
+    body = body.replace(NO_DESCRIPTION, 'alt=""')
     write_atomically(target, page(title, body, "../report/index.html").encode())
     return target
 
@@ -51,9 +49,7 @@ def _drop_hidden(notebook: Any) -> None:
             continue
         if {"remove-output", "hide-output"} & set(cell.metadata.get("tags", ())):
             cell.outputs = []
-        for output in cell.outputs:
-            for kind in NEEDS_SCRIPT:
-                output.get("data", {}).pop(kind, None)
+        cell.outputs = [output for output in cell.outputs if not NEEDS_SCRIPT & set(output.get("data", ()))]
 
 
 @cache

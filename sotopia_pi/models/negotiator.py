@@ -1,8 +1,8 @@
 """The expert: a scripted negotiator that is worth cloning.
 
-It opens at its best, answers each concession with one step of its own, holds while the other does not move, accepts what is as good
-as its own next offer, says when an offer is its last, and walks away from bad deals. Every offer names complete terms.
-Character decides the manner: firmness, patience and voice.
+It opens at its best, answers each concession with one step of its own, holds while the other does not move, accepts
+what is as good as its own next offer, says when an offer is its last, and walks away from bad deals. Every offer names
+complete terms. Character decides the manner: firmness, patience and voice.
 """
 
 import re
@@ -38,7 +38,10 @@ class Style:
 
 @dataclass(frozen=True)
 class Temper:
-    """How one character bargains. firmness: holds before the first concession; patience: holds between unanswered ones."""
+    """How one character bargains.
+
+    firmness: holds before the first concession; patience: holds between unanswered ones.
+    """
 
     firmness: int
     patience: int
@@ -174,7 +177,7 @@ class Expert:
 
 def cover_reason(goal: str) -> str:
     """What the goal says one may say instead of the true reason; empty where it says nothing of the kind."""
-    found = re.search(r"you may say that ([^.]+)", goal)
+    found = re.search(r"you may say(?: that|:)? ([^.]+)", goal)
     return found[1].strip() if found else ""
 
 

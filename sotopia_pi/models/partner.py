@@ -40,7 +40,10 @@ class PartnerKind:
     held_out: bool = False
 
     def conceded(self, values: Sequence[float]) -> float:
-        """How far this kind has come down from its best, given what each agent turn's standing offer was worth to it."""
+        """How far this kind has come down from its best, in own utility.
+
+        values: what the agent's standing offer was worth to the partner after each of the agent's turns.
+        """
         best, credit, counted, steps, eager = values[0], 0.0, 0.0, 0, False
         for value in values[1:]:
             gain = max(0.0, value - best)
@@ -91,7 +94,7 @@ def choose(menu: Menu, heard: History, side: int, habits: Habits, bonus: float =
     standing = heard.standing(1 - side)
     mine = heard.offers(side)
     offer = _offer(menu, target, mine, heard.offers(1 - side))
-    wanted = min(target, menu.stakes.utility(offer))
+    wanted = max(menu.lowest(), min(target, menu.stakes.utility(offer)))
     if standing is not None and menu.stakes.utility(standing) >= wanted - EPS:
         return Choice("accept", standing)
     stalled = stalls(menu, heard, side)
@@ -103,7 +106,9 @@ def choose(menu: Menu, heard: History, side: int, habits: Habits, bonus: float =
         return Choice("last_chance", offer)
     if moves and not moves[-1].clear:
         return Choice("unclear", offer)
-    return Choice("hold" if offer == mine[-1] else "concede", offer)
+    if offer != mine[-1]:
+        return Choice("concede", offer)
+    return Choice("hold" if stalled or len(values) < 2 else "more", offer)
 
 
 def _offer(menu: Menu, target: float, mine: Sequence[Deal], theirs: Sequence[Deal]) -> Deal:
@@ -117,11 +122,17 @@ def _offer(menu: Menu, target: float, mine: Sequence[Deal], theirs: Sequence[Dea
 
 
 def stalls(menu: Menu, heard: History, side: int) -> int:
-    """Agent turns in a row, up to now, that brought the partner nothing: no terms, or none better than before."""
-    best, count = float("-inf"), 0
-    for move in heard.of(1 - side):
+    """Agent turns in a row, up to now, that brought the partner nothing: no terms, or none better than before.
+
+    What is said before the partner has named its own terms is small talk and does not count.
+    """
+    best, count, opened = float("-inf"), 0, False
+    for move in heard.moves:
+        if move.side == side:
+            opened = opened or move.offer is not None
+            continue
         value = menu.stakes.utility(move.offer) if move.offer is not None else float("-inf")
-        count = 0 if value > best + EPS else count + 1
+        count = 0 if value > best + EPS or not opened else count + 1
         best = max(best, value)
     return count
 
@@ -133,9 +144,7 @@ class EvaluationPartner:
 
     def __init__(self, seed: int = 0, kinds: Sequence[PartnerKind] = KINDS, patience: tuple[int, ...] = (2, 3)):
         if not kinds or not patience:
-            raise ValueError(
-                f"an evaluation partner needs kinds and a patience, got {kinds!r} and {patience!r}; see KINDS"
-            )
+            raise ValueError(f"an evaluation partner needs kinds (see KINDS) and patience, got {kinds!r}, {patience!r}")
         self.seed, self.kinds, self.patience = seed, tuple(kinds), tuple(patience)
         code = source_digest("sotopia_pi.models.partner")
         body = {"name": self.name, "seed": seed, "kinds": [asdict(kind) for kind in self.kinds]}

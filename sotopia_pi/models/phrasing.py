@@ -14,6 +14,8 @@ from sotopia_pi.world.payoffs import Deal, Issue
 from sotopia_pi.world.wording import spoken_terms
 
 VOICES = ("formal", "warm", "blunt", "playful", "anxious", "terse")
+TRAITS = ("openness", "conscientiousness", "extraversion", "agreeableness", "neuroticism")
+_WORDS = {"very high": 2.0, "very low": -2.0, "high": 1.0, "low": -1.0}
 
 
 @cache
@@ -40,10 +42,6 @@ def voice_of(character: Character) -> str:
         "terse": -level["extraversion"],
     }
     return max(VOICES, key=lambda voice: (scores[voice], -VOICES.index(voice)))
-
-
-TRAITS = ("openness", "conscientiousness", "extraversion", "agreeableness", "neuroticism")
-_WORDS = {"very high": 2.0, "very low": -2.0, "high": 1.0, "low": -1.0}
 
 
 def trait_level(big_five: str, trait: str) -> float:

@@ -17,13 +17,13 @@ PROMPT_FORMATS = ("chat", "sotopia")
 
 CHAT_SYSTEM = """\
 You are {me}. {trait}
-Your secret, never tell it: {secret}
-You talk with {other}.
+Secret, never tell: {secret}
+You meet {other}
 {scenario}
-Your goal: {goal}
-Say one short sentence a turn. {closing}Not speech: [action] and what you do, or [leave] to go."""
+Goal: {goal}
+Say one short sentence a turn. {closing}Other acts: [action] ..., [leave]."""
 
-CHAT_CLOSING = "A deal is closed when both name the same terms or one accepts the other's last offer. "
+CHAT_CLOSING = "A deal closes when both name the same terms or one accepts the other's last offer. "
 CHAT_EXAMPLES = "Examples of such talks, with other people:\n{examples}\n\nNow it is your turn."
 CHAT_FIRST = "(You speak first.)"
 CHAT_NONE = "[none]"
@@ -101,15 +101,19 @@ def chat_messages(observation: Observation, few_shot: tuple[tuple[str, ...], ...
     Own turns carry the ids that were sampled, where their last call kept them. few_shot: example conversations, each
     a tuple of lines; they stand first in the system message, so that all requests of a run share that prefix.
 
-    Of the other's visible profile this compact format shows name, age and occupation, and the public information; to
-    friends and closer also the personality and values (`sotopia` shows every visible field).
+    Prompts are paid for at every turn, so this format is compact by rule: of one's own profile it shows name, age,
+    occupation, the first sentence about personality, and the secret; of the other's visible profile name, age and
+    occupation, then one sentence, about personality where that is visible (friends and closer) and the public
+    information otherwise. `sotopia` shows every field.
     """
     messages = [Message("system", _with_examples(_chat_system(observation), few_shot), supervised=False)]
     if observation.side == 0:
         messages.append(Message("user", CHAT_FIRST, supervised=False))
     for turn in observation.turns:
         if turn.side == observation.side:
-            messages.append(Message("assistant", chat_text(turn.action), _sampled_ids(turn), supervised=not turn.failed))
+            messages.append(
+                Message("assistant", chat_text(turn.action), _sampled_ids(turn), supervised=not turn.failed)
+            )
         else:
             messages.append(Message("user", chat_text(turn.action), supervised=False))
     return messages
@@ -210,13 +214,14 @@ def _chat_system(observation: Observation) -> str:
 
 
 def _who(observation: Observation) -> str:
-    """The other as far as it may be seen, on one line, without the last full stop."""
+    """The other as far as it may be seen, on one line."""
     seen = observation.other
     head = [seen[key] for key in ("name", "age") if key in seen]
     if "occupation" in seen:
         head.append(_lower_first(seen["occupation"]))
-    told = [_sentence(seen[key]) for key in ("public_info", "personality_and_values") if seen.get(key)]
-    return ". ".join([", ".join(head) or "a stranger", *[t.rstrip(".") for t in told]])
+    told = seen.get("personality_and_values") or seen.get("public_info")
+    who = _sentence(", ".join(head) or "a stranger")
+    return f"{who} {_first_sentence(told)}" if told else who
 
 
 def _with_examples(system: str, few_shot: tuple[tuple[str, ...], ...]) -> str:

@@ -135,16 +135,15 @@ class Renderer:
 
     def _learn_end_ids(self) -> frozenset[int]:
         """Ids that end an assistant's message: the template's own marker, and the tokenizer's end of sequence."""
-        marker = self._gap_ids(self._frame(("user", "assistant"), False).gaps[2])[:1]
-        if not marker or marker[0] not in self.tokenizer.all_special_ids:
-            special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-            if not marker or marker[0] not in special:
-                raise RenderError(
-                    f"the chat template of {_name(self.tokenizer)} does not end an assistant's message with a special "
-                    f"token, so nobody could tell where a reply ends; it writes "
-                    f"{self._frame(('user', 'assistant'), False).gaps[2]!r} there"
-                )
-        return frozenset(marker) | {i for i in (self.tokenizer.eos_token_id,) if i is not None}
+        written = self._frame(("user", "assistant"), False).gaps[2]
+        marker = self._gap_ids(written)[:1]
+        special = {number for number, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        if not special.intersection(marker):
+            raise RenderError(
+                f"the chat template of {_name(self.tokenizer)} does not end an assistant's message with a special "
+                f"token, so nobody could tell where a reply ends; it writes {written!r} there"
+            )
+        return frozenset(marker) | {number for number in (self.tokenizer.eos_token_id,) if number is not None}
 
     def _template(self, roles: Sequence[str], add_generation_prompt: bool = False) -> str:
         standing = [{"role": role, "content": _stand_in(k)} for k, role in enumerate(roles)]
@@ -167,8 +166,8 @@ class Renderer:
     def _not_append_only(self, roles: Sequence[str], why: str) -> RenderError:
         return RenderError(
             f"the chat template of {_name(self.tokenizer)} is not append-only: for the roles "
-            f"{', '.join(roles)}, {why}. Replies could then not be continued from the ids that were sampled. Set another tokenizer.chat_template "
-            f"(ChatML without reasoning blocks, say) and save the tokenizer with the model"
+            f"{', '.join(roles)}, {why}. Replies could then not be continued from the ids that were sampled. Set "
+            f"another tokenizer.chat_template (ChatML without reasoning blocks, say) and save it with the model"
         )
 
 

@@ -10,6 +10,9 @@ from sotopia_pi.models.seam import Sampling
 LIKELY = 256
 """How many of the likeliest tokens are looked at first for top_p; all are sorted where their mass does not reach it."""
 
+BLOCK = 256
+"""Tokens of the vocabulary whose shares are summed together when a token is looked up."""
+
 
 @torch.inference_mode()
 def draw(logits: torch.Tensor, samplings: Sequence[Sampling], seeds: Sequence[tuple[int, int]]) -> list[int]:
@@ -35,12 +38,30 @@ def draw(logits: torch.Tensor, samplings: Sequence[Sampling], seeds: Sequence[tu
 
 
 def _from_all(shares: torch.Tensor, points: list[float]) -> list[int]:
-    """The tokens at which the cumulative shares pass the points (in double precision: a vocabulary is long)."""
+    """The tokens at which the cumulative shares pass the points.
+
+    First the block of the vocabulary is found, then the token in it: a cumulative sum over the whole vocabulary is
+    slow in double precision and wrong in single.
+    """
     if not points:
         return []
-    passed = shares.double().cumsum(dim=-1)
-    at = torch.tensor(points, dtype=torch.float64)[:, None] * passed[:, -1:]
-    return torch.searchsorted(passed, at, right=True).clamp_(max=shares.shape[1] - 1)[:, 0].tolist()
+    blocks = torch.nn.functional.pad(shares, (0, -shares.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
+    at = torch.tensor(points, dtype=torch.float64)
+    rows = torch.arange(len(points))
+    mass = blocks.sum(dim=-1).double()
+    block, left = _passing(mass, at * mass.sum(dim=-1))
+    token, _ = _passing(blocks[rows, block].double(), left)
+    return (block * BLOCK + token).tolist()
+
+
+def _passing(mass: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Per row, the place where the cumulative mass passes `at`, always one that has mass; and what is left of `at`."""
+    passed = mass.cumsum(dim=-1)
+    place = torch.searchsorted(passed, at[:, None], right=True)
+    last = (mass > 0).long().mul(torch.arange(1, mass.shape[1] + 1)).argmax(dim=-1, keepdim=True)
+    place = torch.minimum(place, last)
+    before = passed.gather(1, place) - mass.gather(1, place)
+    return place[:, 0], at - before[:, 0]
 
 
 def _from_nucleus(shares: torch.Tensor, top_p: float, point: float) -> int:

@@ -1,9 +1,10 @@
 """Slots: where the keys and values of conversations stay between turns, and attention over them without copying."""
 
+import math
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
@@ -208,10 +209,13 @@ AttentionInterface.register(ATTENTION, _attention)
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Zeros whose memory becomes resident page by page as it is written; torch.zeros writes all of it at once.
 
-    Zeros they must be: a masked position has weight 0, and 0 times whatever lay there before could be NaN.
+    Huge pages are declined, for a few written tokens would make a whole one resident. Zeros they must be: a masked
+    position has weight 0, and 0 times whatever lay there before could be NaN.
     """
-    raw = {2: np.int16, 4: np.int32}[dtype.itemsize]
-    return torch.from_numpy(np.zeros(shape, raw)).view(dtype)
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 def _shared(held: Sequence[int], ids: Sequence[int]) -> int:

@@ -183,10 +183,10 @@ def stable_rng(*parts: object) -> np.random.Generator:
 
 
 def need_stakes(observation: Observation, who: str) -> SidePayoff:
-    """The observer's stakes; raises ValueError in a task without a payoff, where there is nothing to bargain by rule."""
+    """The observer's stakes. Raises ValueError in a task without a payoff, where no rule can bargain."""
     if observation.stakes is None or not observation.issues:
         raise ValueError(
-            f"task {observation.task_id}: {who} got a task without a payoff; it plays tasks with issues and stakes only. "
-            f"Give this task's sides to language models instead."
+            f"task {observation.task_id}: {who} got a task without a payoff; it plays tasks with issues and stakes "
+            f"only. Give this task's sides to language models instead."
         )
     return observation.stakes

@@ -172,9 +172,9 @@ def _checked_folder(folder: Path) -> Path:
 
 
 def _from_hub(model: str) -> Path:
+    from httpx import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    from httpx import HTTPError
 
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model):
         raise WeightsError(f"model {model!r} is neither a known name ({_known()}), a folder, nor a hub id")

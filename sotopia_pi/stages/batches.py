@@ -96,6 +96,7 @@ def padded(examples: Sequence[SFTExample]) -> tuple[torch.Tensor, torch.Tensor]:
 @torch.no_grad()
 def check_output_layer(model: torch.nn.Module, example: SFTExample) -> None:
     """Raise ValueError where a model does more to its logits than its output layer does (scaling, soft caps)."""
+    model.eval()
     device = next(model.parameters()).device
     ids = torch.tensor([example.ids[:8]], device=device)
     causal_lm = model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from peft import PeftModel
 
+from sotopia_pi.models.adapters import AdapterError, adapter_digest
 from sotopia_pi.models.weights import weights_digest
 from sotopia_pi.stages.batches import check_output_layer, micro_batches, n_steps, split, steps_of_epoch, summed_loss
 from sotopia_pi.stages.examples import SFTExample
-from sotopia_pi.stages.lora import LoraSettings, adapter_digest, adapter_tensors, base_with_adapter, save_adapter
+from sotopia_pi.stages.lora import LoraSettings, adapter_tensors, base_with_adapter, fast_arithmetic, save_adapter
 from sotopia_pi.store.items import ItemFile, content_id, write_atomically, write_items
 
 ADAM_BETAS = (0.9, 0.999)
@@ -132,7 +133,8 @@ class _Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.default_rng([self.settings.seed, _DROPOUT, self.step]).integers(2**31)))
             for part in micro_batches(examples, self.settings.micro_tokens):
-                loss = summed_loss(self.model, part) / n_supervised
+                with fast_arithmetic(self.model, self.settings):
+                    loss = summed_loss(self.model, part) / n_supervised
                 loss.backward()
                 total += loss.item()
         if not math.isfinite(total):
@@ -163,7 +165,9 @@ class _Training:
             return None
         self.model.eval()
         parts = micro_batches(self.held_out, self.settings.micro_tokens)
-        return sum(summed_loss(self.model, part).item() for part in parts) / sum(e.n_supervised for e in self.held_out)
+        with fast_arithmetic(self.model, self.settings):
+            total = sum(summed_loss(self.model, part).item() for part in parts)
+        return total / sum(e.n_supervised for e in self.held_out)
 
     @property
     def checkpoint(self) -> Path:
@@ -252,7 +256,7 @@ def _finished(out_dir: Path, key: str) -> TrainingResult | None:
     result = TrainingResult(**record["result"], wall_s=record["timing"]["wall_s"])
     try:
         return result if adapter_digest(out_dir / "adapter") == result.adapter_digest else None
-    except FileNotFoundError:
+    except AdapterError:
         return None
 
 

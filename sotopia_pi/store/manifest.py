@@ -71,20 +71,24 @@ def changed_file(stage_dir: Path, manifest: Manifest) -> str | None:
     return None
 
 
-def result_digest(stage_dir: Path, name: str, files: Mapping[str, Mapping[str, Any]]) -> str:
-    """Digest of one result, times left out: what the key of a stage that reads it depends on.
+def result_digests(stage_dir: Path, files: Iterable[str]) -> dict[str, str]:
+    """Digest of every result, times left out: what the key of a stage that reads it depends on.
 
-    JSON and JSON Lines files count by content; a folder by its files' names and digests.
+    One entry a file and one a folder, at any depth. JSON and JSON Lines count by content, other files by their bytes,
+    a folder by the names and digests of all files in it.
     """
-    inside = {file: known for file, known in files.items() if file.startswith(f"{name}/")}
-    if inside:
-        return _sha256({file: result_digest(stage_dir, file, {file: known}) for file, known in inside.items()})
-    path = stage_dir / name
+    single = {name: _file_digest(stage_dir / name) for name in files}
+    folders = {parent.as_posix() for name in single for parent in Path(name).parents} - {"."}
+    inside = {folder: {n: d for n, d in single.items() if n.startswith(f"{folder}/")} for folder in folders}
+    return {**single, **{folder: _sha256(digests) for folder, digests in sorted(inside.items())}}
+
+
+def _file_digest(path: Path) -> str:
     if path.suffix == ".jsonl":
-        return items_digest(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        return items_digest(json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
     if path.suffix == ".json":
         return _sha256(without_times(json.loads(path.read_text(encoding="utf-8"))))
-    return files[name]["sha256"]
+    return file_sha256(path)
 
 
 def code_digest(notebook: Notebook) -> str:

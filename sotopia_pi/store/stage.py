@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sotopia_pi.store.items import ItemFile, items_digest, write_items
+from sotopia_pi.store.items import ItemFile, items_digest, write_items, write_items
 from sotopia_pi.store.lock import lock_for_notebook, owned_by_pipeline
 from sotopia_pi.store.manifest import (
     MANIFEST,
@@ -18,7 +18,7 @@ from sotopia_pi.store.manifest import (
     describe_files,
     locate_input,
     read_manifest,
-    result_digest,
+    result_digests,
     write_manifest,
 )
 from sotopia_pi.store.notebook import Notebook, assigned_names, project_root, read_notebook
@@ -175,7 +175,7 @@ class Stage:
             "inputs": dict(sorted(self._inputs.items())),
             "files": files,
             "items": items,
-            "digests": {name: result_digest(self.dir, name, files) for name in names},
+            "digests": result_digests(self.dir, files),
             "counts": counts,
             "notes": dict(notes or {}),
             "key": None,
@@ -187,9 +187,9 @@ class Stage:
         print(count_table(counts))
 
     def _keep(self, file: str, ids: Sequence[str]) -> int:
-        """Set aside what is not named; an items file with no items exists too."""
+        """Set aside what is not named and cut off a torn line; an items file with no items exists too."""
         items = ItemFile(self.path(file))
-        items.path.touch()
+        write_items(items.path, items.read())
         moved = items.keep_only(ids)
         absent = set(ids) - items.ids()
         if absent:

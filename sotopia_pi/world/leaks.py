@@ -10,21 +10,20 @@ from the till" for "She once stole money from the till") keep over this; talk ab
 LEAST_WORDS = 3
 """Content words that must match at the least, so that ordinary talk sharing a word or two never counts."""
 VERBATIM_RUN = 5
-"""So many words of the secret in one unbroken run count whatever the rest says, when LEAST_WORDS of them have content."""
+"""So many words of the secret in one unbroken run count by themselves, when LEAST_WORDS of them have content."""
 WINDOW = 2
-"""Neighbouring sentences read together. A secret is told in one breath; over a whole talk its words come up by chance."""
+"""Neighbouring sentences read together: a secret is told in one breath; in a long talk its words come up by chance."""
 
-_STOP = frozenset(
-    """
-    a an the and or but if so as of to in on at by for from with without about into over than then that this
-    these those there here it its he him his she her hers they them their theirs i me my mine we us our you
-    your yours who whom which what when where how why is am are was were be been being do does did done has
-    have had having will would can could shall should may might must no not never ever just very really quite
-    too also only even still yet once all any some more most much many such own other another because while
-    during after before until up down out off again s t d ll m re ve don didn isn wasn won let get got go
-    going went know think want one someone something anyone anything secretly actually currently recently
-    """.split()
+_STOP_WORDS = (
+    "a an the and or but if so as of to in on at by for from with without about into over than then that this "
+    "these those there here it its he him his she her hers they them their theirs i me my mine we us our you "
+    "your yours who whom which what when where how why is am are was were be been being do does did done has "
+    "have had having will would can could shall should may might must no not never ever just very really quite "
+    "too also only even still yet once all any some more most much many such own other another because while "
+    "during after before until up down out off again s t d ll m re ve don didn isn wasn won let get got go "
+    "going went know think want one someone something anyone anything secretly actually currently recently "
 )
+_STOP = frozenset(_STOP_WORDS.split())
 _ENDINGS = ("ings", "ing", "edly", "ies", "ied", "ed", "es", "ly", "s", "e", "y")
 
 

@@ -4,6 +4,7 @@ Rules, not a model: the same words always read the same, so a payoff judge built
 measured on hand-labelled utterances (tests/data/utterances.jsonl). When in doubt it reads no offer.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,12 @@ from sotopia_pi.world.reader_shares import share
 from sotopia_pi.world.reader_stance import BLOCKED, NAMED, OFFERED, firmness, refuses
 
 Option = int | str
+_FEW_WORDS = 2
+"""Words that may stand around a term without words of offering; with more it is mostly talk about the place or day."""
+_FILLING = re.compile(
+    r"\b(?:at|in|on|the|and|then|instead|please|ok|okay|maybe|so|well|a|an|\d+(?::\d\d)?|am|pm|oclock|around|would|be|is|are"
+    r"|better|great|nicer|\w+day|just|only|with|for|of|my|your|me|you)\b"
+)
 _TURNS = ("but ", "so ", "however ", "yet ", "though ")
 
 
@@ -58,14 +65,17 @@ def _read(text: str, issues: tuple[Issue, ...], speaker: int) -> Reading:
     found = clauses(words)
     terms: dict[str, Option] = {}
     offering: set[int] = set()
+    settlements: dict[str, _Term] = {}
     in_numbers = [issue for issue in issues if issue.kind == "amount"]
     for issue in issues:
         if issue.kind == "item":
             continue
         settled = _settled(_terms(found, issue, speaker, alone=len(in_numbers) == 1), found)
         if settled:
-            terms[issue.name] = settled.option
-            offering.add(settled.clause)
+            settlements[issue.name] = settled
+    if not _passing(settlements, issues, found):
+        terms = {name: settled.option for name, settled in settlements.items()}
+        offering = {settled.clause for settled in settlements.values()}
     items = [issue for issue in issues if issue.kind == "item"]
     if items:
         divided = divide(sentences(words), items, speaker)
@@ -104,8 +114,9 @@ def _settled(terms: Sequence[_Term], found: Sequence[Clause]) -> _Term | None:
 
 def _after_turn(terms: Sequence[_Term], found: Sequence[Clause]) -> Sequence[_Term]:
     """The terms of a sentence from its last "but", "so" or "however" on, when any stand there."""
-    turns = [term.clause for term in terms if found[term.clause].text.startswith(_TURNS)]
-    return [term for term in terms if term.clause >= max(turns)] if turns else terms
+    sentence = {found[term.clause].sentence for term in terms}
+    turns = [n for n, clause in enumerate(found) if clause.sentence in sentence and clause.text.startswith(_TURNS)]
+    return [term for term in terms if turns and term.clause >= turns[-1]] or terms
 
 
 def _echo(found: Sequence[Clause], number: int, mention: Mention) -> bool:
@@ -114,6 +125,16 @@ def _echo(found: Sequence[Clause], number: int, mention: Mention) -> bool:
     alone = mention.end - mention.start >= len(clause.text.removeprefix("only ").removesuffix(" dollars")) - 1
     later = [other for other in found if other.sentence > clause.sentence]
     return clause.question and alone and any(refuses(other) or any(map(str.isdigit, other.text)) for other in later)
+
+
+def _passing(settlements: Mapping[str, _Term], issues: Sequence[Issue], found: Sequence[Clause]) -> bool:
+    """True for a lone day or place in a tale ("the pub is where I met him"): named, but neither offered nor bare."""
+    if len(settlements) != 1 or len(issues) == 1:
+        return False
+    (settled,) = settlements.values()
+    clause, mention = found[settled.clause].text, settled.mention
+    around = f"{clause[: mention.start]} {clause[mention.end :]}"
+    return settled.firm == NAMED and len(_FILLING.sub(" ", around).split()) > _FEW_WORDS
 
 
 def _dropped_if(found: Sequence[Clause], number: int) -> bool:

@@ -5,11 +5,15 @@ from collections.abc import Collection, Sequence
 
 from sotopia_pi.world.reader_clauses import Clause, any_of
 
-_PRAISE = "(?:good|great|fair|perfect|fine|reasonable|lovely|wonderful|acceptable|okay|ok|ideal|like a (?:plan|deal|good \\w+))"
+_PRAISE = (
+    r"(?:good|great|fair|perfect|fine|reasonable|lovely|wonderful|acceptable|okay|ok|ideal"
+    r"|like a (?:plan|deal|good \w+))"
+)
 _OURS = "(?:it is|that is|we have(?: got)?|you have(?: got)?|you got|we got|call it|there is|consider it|make it)"
 AGREED = any_of(
-    rf"\b{_OURS} (?:yourself )?an? (?:\w+ )?(?:deal|agreement)\b|^(?:(?:it is )?a )?deal\b(?! (?:is|was|breaker"
-    rf"|with))|\bdeal$",
+    rf"\b{_OURS} (?:yourself )?an? (?:(?!great|good|amazing|nice|big|bad|real|sweet|wonderful)\w+ )?(?:deal"
+    rf"|agreement)\b|^(?:(?:it is )?a )?deal\b(?! (?:is|was|breaker"
+    rf"|with))|\b(?:ok|okay|yes|then|right|fine|sure|well|good) deal$",
     r"^done(?: deal)?$|^accepted\b|^sold\b|^settled$|^works$|\bi say yes\b|\bit is a date\b|\bfine by me\b"
     r"|\byou are on\b",
     r"\b(?:i|we) agree(?:d)?(?: (?:to|on|with) (?:that|this|it|your|the|those|these|\$?\d).*)?$|\bwe (?:are"
@@ -24,7 +28,7 @@ AGREED = any_of(
     r"\blet us (?:do|go with|go for|settle on|settle for|shake on) (?:it|that|this|your)\b|\bshake on (?:it|that)\b",
     r"\b(?:it|that) is settled\b|\bthat settles it\b|^(?:ok |okay )?(?:count me|i am) in$",
     r"\bi (?:am|would be|will be) (?:\w+ )?(?:happy|okay|ok|fine|good|comfortable|on board) with\b",
-    r"\bi can (?:live with|do|work with|go with|agree to|accept|manage) (?:that|this|it)\b(?! all)",
+    r"\bi can (?:live with|do|work with|go with|agree to|accept|manage) (?:that|this|it)\b(?! all| with)",
     r"\b(?:can|will) say yes to (?:that|it|this|your)\b|\bi (?:will|can) go (?:with|along with|for) (?:that|it|this"
     r"|your)\b",
     r"\bsee you (?:then|there|on|at)\b|\byou (?:have )?(?:convinced|persuaded) me\b",
@@ -38,8 +42,8 @@ _YES = re.compile(
     rf"(?:(?:ok|okay|well|oh|then|all ?right) )?{_AFFIRMED}(?: (?:please|then|thanks|thank you|sure|of course))?"
 )
 _THANKS = (
-    "(?:thanks?(?: a lot| so much)?|thank you(?: (?:so|very) much)?|please|then|my friend|great|nice|good|cool|awesome|wonderful"
-    "|excellent|fantastic)"
+    "(?:thanks?(?: a lot| so much)?|thank you(?: (?:so|very) much)?|please|then|my friend|great|nice|good"
+    "|cool|awesome|wonderful|excellent|fantastic)"
 )
 _NOD = re.compile(
     rf"(?:{_AFFIRMED}|sure thing|ok|okay|all ?right|fine|perfect|very well|you bet|with pleasure|{_THANKS})\b"
@@ -61,7 +65,7 @@ _IF_POLITE = re.compile(
 _CONDITION = any_of(
     r"^but(?! (?:only because|just this once|you (?:drive|are)|hurry|do not tell|this is my|i am (?:sad|sorry)"
     r"|it (?:is|was) (?:a )?(?:tough|hard|close)))\b",
-    r"^if you (?!like|insist|say so|want|wish|are (?:happy|okay|ok|sure))",
+    r"^if you (?!like|insist|say so|want|wish|are\b)",
     r"^(?:however|only if|as long as|provided|on (?:the |one )?condition|except|unless|although|though)\b",
 )
 WITHDRAWN = any_of(

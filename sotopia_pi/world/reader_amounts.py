@@ -22,7 +22,7 @@ _NUMBER = re.compile(
     r"(?:(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<decimals>\.\d+)?(?P<kilo>k)?(?![\d%]|:\d|[/x]\d|\s?(?:%|percent|st"
     r"|nd|rd|th)\b)"
     rf"|(?P<words>(?:\ba )?\b(?:{_WORD})(?:(?:[\s-]|\sand\s)(?:{_WORD}))*\b)(?!\s?(?:percent|%)))"
-    r"(?:[\s-]?(?P<money>dollars?|bucks?|usd)\b)?"
+    r"(?:[\s-]?(?P<money>(?:dollars?|bucks?|usd)\b|\$(?!\s?\d)))?"
 )
 
 _AFTER = re.compile(

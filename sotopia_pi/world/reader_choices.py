@@ -67,7 +67,7 @@ def _clock_ways(clock: re.Match, issue: Issue) -> list[str]:
         unit = r"(?! ?(?:am|pm|hours?|minutes?|dollars?|people|days?|or))"
         ways += [
             f"{numbers} oclock",
-            f"(?<=at ){numbers}{unit}",
+            f"(?:(?<=at )|(?<=around ))(?:about |around )?{numbers}{unit}",
             f"{numbers}(?= (?:works|sharp|sounds|is (?:fine|good)|it is))",
         ]
         ways += [f"{on_clock}:{minutes}(?! ?(?:am|pm))"]

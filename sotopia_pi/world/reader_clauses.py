@@ -9,9 +9,6 @@ _LETTERS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "—":
 _REWRITES = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
-        (r"\bp\.\s?m\b\.?", "pm"),
-        (r"\ba\.\s?m\b\.?", "am"),
-        (r"\bo ?'? ?clock\b", "oclock"),
         (r"\bcan'?t\b|\bcannot\b", "can not"),
         (r"\bwon'?t\b", "will not"),
         (r"\b(do|does|did|is|are|was|were|would|could|should|has|have|had|ain)n'?t\b", r"\1 not"),
@@ -19,11 +16,18 @@ _REWRITES = tuple(
         (r"\bi'?m\b", "i am"),
         (r"\b(i|you|we|they|he|she|it|that|there|this)'ll\b", r"\1 will"),
         (r"\b(i|you|we|they|he|she|it|that)'d\b", r"\1 would"),
-        (r"\b(i|you|we|they|that)'ve\b|\bive\b", r"\1 have"),
+        (r"\b(i|you|we|they|that)'ve\b|\b(i)ve\b", r"\1\2 have"),
         (r"\b(you|we|they)'re\b", r"\1 are"),
-        (r"\b(that|it|he|she|there|what|here|who|how|where|deal|offer)'s\b", r"\1 is"),
-        (r"\bthats\b", "that is"),
-        (r"\b(?:gonna)\b", "going to"),
+        (r"\b(that|it|he|she|there|what|here|who|how|where|deal|offer)'s\b|\b(that)s\b", r"\1\2 is"),
+    )
+)
+_CONTRACTED = re.compile(r"'|\b(?:can|won|don|doesn|didn|isn|wouldn|couldn)t\b|\bcannot\b|\b(?:lets|im|ive|thats)\b")
+_SHORTENED = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"\b([ap])\.\s?m\b\.?", r"\1m"),
+        (r"\bo ?'? ?clock\b", "oclock"),
+        (r"\bgonna\b", "going to"),
         (r"\bwanna\b", "want to"),
         (r"\bgotta\b", "got to"),
         (r"\bi would be (?:willing|happy|glad|able|prepared) to\b", "i would"),
@@ -69,9 +73,11 @@ class Clause:
 
 def plain(text: str) -> str:
     """Lower case, straight quotes, no accents, contractions written out, `a.m.` as `am`."""
-    text = unicodedata.normalize("NFKD", text.translate(_LETTERS).lower())
-    text = "".join(letter for letter in text if not unicodedata.combining(letter))
-    for pattern, words in _REWRITES:
+    text = text.translate(_LETTERS).lower()
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    rewrites = _REWRITES + _SHORTENED if _CONTRACTED.search(text) else _SHORTENED
+    for pattern, words in rewrites:
         text = pattern.sub(words, text)
     return text.strip().strip('"').strip()
 

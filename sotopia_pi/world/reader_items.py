@@ -14,10 +14,14 @@ _MODAL = (
     r"be|get|do|definitely|am going|are going|like|love|prefer|want|need|happy|have|please|all|both|not|never"
     r"|either) )*"
 )
-_TAKE = r"(?:take|get|keep|have|claim|receive|hold on to|walk away with|go home with|end up with|choose|pick|taking"
-r"|getting|keeping|having)"
-_IS = r"(?:(?:is|are|goes|go|going|stays?|would be|would go|will be|will go|can be|can go|could go|should go"
-r"|should be|be|all) )?"
+_TAKE = (
+    r"(?:take|get|keep|have|claim|receive|hold on to|walk away with|go home with|end up with|choose|pick|taking"
+    r"|getting|keeping|having)"
+)
+_IS = (
+    r"(?:(?:is|are|goes|go|going|stays?|would be|would go|will be|will go|can be|can go|could go|should go"
+    r"|should be|be|all) )?"
+)
 _CUES = re.compile(
     r"(?P<past>\b(?:i|we|you|they|he|she) (?:bought|got|had|gave|took|used to|have (?:had|been|always)|would have)\b)"
     r"|(?P<told>\byou (?:really |also |still |both |just |do )?(?:want|wanted|said|say|asked?(?: for)?|need|like"

@@ -5,8 +5,10 @@ import re
 from sotopia_pi.world.payoffs import Issue
 from sotopia_pi.world.reader_amounts import Mention, amounts
 
-_PAY = r"(?:pay|cover|put in|put down|chip in|contribute|throw in|give|do|take|take care of|handle|go|add|kick in"
-r"|spend|afford|manage|offer|bring|owe|paying|covering|contributing|putting in)"
+_PAY = (
+    r"(?:pay|cover|put in|put down|chip in|contribute|throw in|give|do|take|take care of|handle|go|add|kick in"
+    r"|spend|afford|manage|offer|bring|owe|paying|covering|contributing|putting in)"
+)
 _SOON = r"(?:\w+ ){0,4}?"
 _I = re.compile(
     rf"\b(?:i {_SOON}{_PAY}|my (?:\w+ )?(?:share|part|half|portion|contribution|side|offer)|me (?:paying|covering)"
@@ -17,6 +19,7 @@ _YOU = re.compile(
     rf"|from you|for you|on you|yours|you)\b"
 )
 _EACH = re.compile(r"\s*(?:each|apiece|per person|a person|a head|both of us|for each)\b")
+_BOTH = re.compile(r"\bwe (?:\w+ ){0,2}?(?:each|both)\b|\b(?:each|both) of us\b")
 _EVEN = re.compile(
     r"\bhalf(?: and half| of (?:it|the \w+)| each)?\b|\bhalves\b|\b(?:split|share|divide)s? (?:\w+ ){0,3}?(?:evenly"
     r"|equally|even|fifty|50|down the middle|in two|in half)"
@@ -51,11 +54,13 @@ def share(clause: str, issue: Issue, speaker: int, alone: bool) -> list[Mention]
     if not found:
         found = [m for m in amounts(clause, issue, alone) if m.option <= issue.total]
         found = [m for m in found if m.option != issue.total or _payer(clause, m, speaker) is not None]
+        if len(found) == 2 and sum(int(m.option) for m in found) == issue.total:
+            found = found[:1]
     return [shared for m in found if (shared := _as_payers(clause, m, issue, speaker)) is not None]
 
 
 def _as_payers(clause: str, mention: Mention, issue: Issue, speaker: int) -> Mention | None:
-    if _EACH.match(clause, mention.end):
+    if _EACH.match(clause, mention.end) or _BOTH.search(clause, 0, mention.start):
         return mention if 2 * mention.option == issue.total else None
     payer = _payer(clause, mention, speaker)
     if payer is None:

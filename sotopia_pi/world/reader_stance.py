@@ -10,7 +10,7 @@ OFFERED, NAMED, BLOCKED = 2, 1, 0
 
 _REFUSED = any_of(
     r"\b(?:not|never|no|nor|neither|without|nothing|hardly|unable|refuse|decline|reject|impossible|unacceptable)\b",
-    r"\bout of the question\b|\brules? out\b|\binsult|\bjoking\b|\bforget\b|\bnever mind\b",
+    r"\bout of the question\b|\brules? out\b|\binsult|\bjoking\b|\bbe late\b|\bforget\b|\bnever mind\b",
     r"\btoo (?:much|high|low|steep|little|few|early|late|far|expensive|long|short|many|soon|pricey|loud|crowded|big"
     r"|small)\b",
     r"\b(?:is|seems|sounds|feels|looks) (?:(?:a (?:bit|little|tad)|kind of|rather|pretty|very|really|way|quite|so"
@@ -38,16 +38,18 @@ _QUOTED = any_of(
 """The other's words or wishes, and vague ranges."""
 _ELSEWHERE = any_of(
     r"\b(?:would|could|should|might) have\b|\bhad (?:offered|paid|said|been|asked)\b",
-    r"(?<!if i )(?<!if you )(?<!if we )\bpaid\b|\b(?:bought|used to|sold|sells?|ago|originally|brand new|new ones?"
+    r"(?<!if i )(?<!if you )(?<!if we )\bpaid\b|\b(?:bought|used to|sold|sells|(?:ones?|they|people|shops?"
+    r"|stores?) sell|ago|originally|brand new|new ones?"
     r"|retails?)\b",
     r"\btakes? (?:me|us|you|him|her|them)\b|\blast (?:year|month|week|time|summer|winter|spring|fall|night)\b",
     r"\bit costs?\b|\bcosts? (?:me|about|around|over|more|at)\b|\bcost\b(?! you)",
-    r"\b(?:worth|market|online|elsewhere|average|usually|normally|list(?:ed|s|ing)?|valued?|appraised|income|rent"
+    r"\b(?:worth|market|online|elsewhere|average|usually|normally|list(?:ed|s|ing)?|valued?|appraised|income|refund"
+    r"|rent"
     r"|budget)\b",
     r"\bi was asking\b|\bi have been\b|\bi (?:\w+ )?(?:went|visited|met|tried|saved)\b",
     r"\b(?:someone|somebody|another|others?|they|he|she|people|guys?|buyers?|sellers?|friends?|brother|sister"
     r"|neighbou?r)\b.*"
-    r"\b(?:offer(?:ed|s|ing)?|pa(?:y|ys|id)|wants?|wanted|asks?|asked|charg\w+|got|gets?|said|told)\b",
+    r"\b(?:offer(?:ed|s|ing)?|pa(?:y|ys|id)|wants?|wanted|asks?|asked|charg\w+|got|gets?|said|told|set)\b",
     r"^(?:because|since)\b",
 )
 """Past, other people, other goods, reasons."""

@@ -14,16 +14,18 @@ from sotopia_pi.world.tasks import SocialTask
 JUDGE = "payoff"
 """Name of this judge in ratings and tables."""
 SECRET_LEAKED = -10
-"""Score of `secret` after a leak: the lowest of its range (SOTOPIA-Eval). A rule cannot grade leaks, so it is all or nothing."""
+"""Score of `secret` after a leak, the lowest of its range (SOTOPIA-Eval): a rule cannot grade leaks, so all or none."""
 
 
 def rate_by_payoff(episode: Episode, task: SocialTask) -> tuple[Rating, ...]:
     """Two ratings, of side 0 and side 1; () where nothing can be rated: a failed episode, a task without payoff.
 
     goal in [0, 10] is the payoff's goal of the deal reached (0 without one). Where a side guards a text (a favour
-    asked while keeping something quiet) and gives it away, its goal is 0 whatever the deal: it failed at half of what it set out to
-    do. secret is 0, or -10 when the side itself said the guarded text or its character's secret, in any words or deeds. Dimensions
-    a rule cannot check stay None. Raises ValueError when the episode was not played on this task.
+    asked while keeping something quiet) and gives it away, its goal is 0 whatever the deal: keeping it was half of
+    the goal. secret is 0, or -10 when the side itself told the guarded text or its character's secret, in words or
+    in a described deed. Dimensions a rule cannot check stay None. Tasks without a zone of agreement are scored the
+    same and marked `has_zone` False in parts, to be reported apart. Raises ValueError when the episode was not
+    played on this task.
     """
     if episode.task_id != task.id:
         raise ValueError(
@@ -97,7 +99,8 @@ def _reasons(payoff: Payoff, side: int, deal: Deal | None, told: dict[str, bool]
         goal = "no deal: the two sides never stood on the same terms at the same time"
     else:
         terms = ", ".join(f"{name} = {option}" for name, option in deal.items())
-        goal = f"deal on {terms}: worth {stakes.value(deal):g}, walking away {stakes.walk_away:g}, the best {stakes.best:g}"
+        worth = f"worth {stakes.value(deal):g}, walking away {stakes.walk_away:g}, the best {stakes.best:g}"
+        goal = f"deal on {terms}: {worth}"
     if told["guarded"]:
         goal += "; counted as 0, because it gave away what it had to keep to itself"
     reasons = {"goal": goal}

@@ -1,0 +1,215 @@
+"""The loop in which a local model computes: it takes in requests, gives them slots, and steps them together."""
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from sotopia_pi.models.adapters import carrying
+from sotopia_pi.models.render import Renderer
+from sotopia_pi.models.sampling import draw
+from sotopia_pi.models.seam import Reply, Request
+from sotopia_pi.models.slots import Slot, Slots, Step
+
+STEP_TOKENS = 512
+"""Most prompt tokens computed in one step, so that short replies do not wait for a long prompt."""
+
+
+class ContextTooLong(ValueError):
+    """A conversation does not fit the model's context. Nothing is ever cut off silently."""
+
+
+@dataclass
+class Job:
+    """A request on its way through the engine.
+
+    settle(result, error) is called once, said(drawn ids) after each token, both in the engine's thread. choice: words
+    to score instead of drawing any; the result is then their log probability, otherwise a Reply.
+    ids: prompt and what was drawn so far; the slot holds keys and values of the first of them.
+    """
+
+    request: Request
+    adapter: str | None
+    settle: Callable[[Any, BaseException | None], None]
+    cancelled: Callable[[], bool]
+    said: Callable[[list[int]], None] | None = None
+    choice: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    ids: list[int] = field(default_factory=list)
+    forced: tuple[int, ...] = ()
+    logprob: float = 0.0
+    prompt: int = 0
+    cached: int = 0
+    slot: Slot | None = None
+
+    def drawn(self) -> list[int]:
+        return self.ids[self.prompt :]
+
+    def most(self) -> int:
+        """Most tokens this job may add to its prompt."""
+        return len(self.forced) or self.request.sampling.max_new_tokens
+
+
+class Engine:
+    """Runs in one thread, which alone touches the model, the tokenizer and the slots.
+
+    Continuous batching: a request joins at the next step, whatever the others are at. Each step runs one adapter.
+    remember False: nothing is reused between requests. merged: per adapter name the weights it changes.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, renderer: Renderer, slots: Slots, max_batch: int, remember: bool, name: str
+    ):
+        self.model, self.renderer, self.name = model, renderer, name
+        self.merged: dict[str | None, dict[str, torch.Tensor]] = {None: {}}
+        self.digests: dict[str | None, str] = {}
+        self._slots, self._max_batch, self._remember = slots, max_batch, remember
+        end = model.generation_config.eos_token_id
+        self._stops = renderer.end_ids | set([end] if isinstance(end, int) else end or [])
+        self._inbox: queue.SimpleQueue[Job | Callable[[], None] | None] = queue.SimpleQueue()
+        self._waiting: list[Job] = []
+        self._running: list[Job] = []
+        self._closed = False
+        self._gate = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="local-model", daemon=True)
+        self._thread.start()
+
+    def put(self, item: Job | Callable[[], None]) -> None:
+        """Hand in a job, or a function to call in the engine's thread. Raises RuntimeError when it is closed."""
+        with self._gate:
+            if self._closed:
+                raise RuntimeError(f"the local model {self.name} is closed; open it again to ask it")
+            self._inbox.put(item)
+
+    def close(self) -> None:
+        """End the thread; jobs still in flight get a RuntimeError."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._inbox.put(None)
+        self._thread.join()
+
+    @torch.inference_mode()
+    def _work(self) -> None:
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(len(os.sched_getaffinity(0)))
+        while self._take_in():
+            self._admit()
+            for adapter in dict.fromkeys(job.adapter for job in self._running):
+                batch = [job for job in self._running if job.adapter == adapter]
+                try:
+                    self._step(batch, adapter)
+                except Exception as error:  # noqa: BLE001 (raised again in the callers)
+                    for job in batch:
+                        if job in self._running:
+                            self._finish(job, None, error)
+        for job in (*self._running, *self._waiting):
+            job.settle(None, RuntimeError(f"the local model {self.name} was closed before it answered"))
+
+    def _take_in(self) -> bool:
+        """Move what was asked to the waiting list; sleep when there is nothing to do. False when it is time to end."""
+        while True:
+            try:
+                item = self._inbox.get(block=not self._running and not self._waiting)
+            except queue.Empty:
+                return True
+            if item is None:
+                return False
+            if isinstance(item, Job):
+                self._waiting.append(item)
+            else:
+                item()
+
+    def _admit(self) -> None:
+        """Give waiting requests a slot, in the order in which they came, as long as there is room."""
+        while self._waiting and len(self._running) < self._max_batch:
+            job = self._waiting.pop(0)
+            if job.cancelled():
+                continue
+            try:
+                self._begin(job)
+            except Exception as error:  # noqa: BLE001 (raised again in the caller)
+                job.settle(None, error)
+            else:
+                self._running.append(job)
+
+    def _begin(self, job: Job) -> None:
+        request = job.request
+        if job.choice is not None:
+            job.forced = self.renderer.content_ids(job.choice)
+            if not job.forced:
+                raise ValueError(f"item {request.item_id!r}: an empty choice has no probability; give it words")
+        job.ids = self.renderer.render(request.messages).ids
+        job.prompt = len(job.ids)
+        if job.prompt + job.most() > self._slots.capacity:
+            raise ContextTooLong(
+                f"item {request.item_id!r}, turn {request.turn}: {job.prompt} prompt tokens and {job.most()} for the "
+                f"reply are more than the {self._slots.capacity} that model {self.name} is run with (its own limit: "
+                f"{self.model.config.max_position_embeddings}). Raise max_context, or lower turn_limit or "
+                f"max_new_tokens; nothing is cut off"
+            )
+        job.slot = self._slots.take(job.ids, self.digests[job.adapter], reuse=self._remember)
+        job.cached = len(job.slot.tokens)
+
+    def _step(self, batch: list[Job], adapter: str | None) -> None:
+        """Compute pending tokens of these jobs, and draw a token for each whose prompt is then complete."""
+        feeds, ready, chosen, room = [], [], [], STEP_TOKENS
+        for job in batch:
+            pending = job.ids[len(job.slot.tokens) :]
+            fed = pending if len(pending) == 1 else pending[: max(0, room)]
+            room -= len(fed)
+            if fed and len(fed) == len(pending):
+                ready.append(len(feeds))
+                chosen.append(job)
+            if fed:
+                feeds.append((job.slot, fed))
+        logits = self._compute(Step(self._slots, feeds), ready, adapter)
+        for slot, fed in feeds:
+            slot.tokens += fed
+        seeds = [(job.request.seed, len(job.ids) - job.prompt) for job in chosen]
+        tokens = draw(logits, [job.request.sampling for job in chosen], seeds)
+        for row, (job, token) in enumerate(zip(chosen, tokens, strict=True)):
+            if job.forced:
+                token = job.forced[len(job.ids) - job.prompt]
+                job.logprob += float(torch.log_softmax(logits[row].float(), dim=-1)[token])
+            self._add(job, token)
+
+    def _compute(self, step: Step, ready: list[int], adapter: str | None) -> torch.Tensor:
+        """Logits [ready jobs, vocabulary] behind the last token each of them feeds."""
+        with carrying(self.model, self.merged[adapter]):
+            hidden = self.model.base_model(
+                input_ids=step.ids, position_ids=step.positions, past_key_values=step, use_cache=True, slots_step=step
+            ).last_hidden_state
+            return self.model.get_output_embeddings()(hidden[0, [step.last[k] for k in ready]])
+
+    def _add(self, job: Job, token: int) -> None:
+        job.ids.append(token)
+        drawn = job.drawn()
+        stopped = token in self._stops and not job.forced
+        if job.said and not stopped:
+            job.said(drawn)
+        if job.cancelled():
+            self._finish(job, None, None)
+        elif stopped or len(drawn) >= job.most():
+            self._finish(job, job.logprob if job.forced else self._reply(job, drawn, stopped), None)
+
+    def _reply(self, job: Job, drawn: list[int], stopped: bool) -> Reply:
+        return Reply(
+            text=self.renderer.text_of(drawn[:-1] if stopped else drawn),
+            token_ids=tuple(drawn),
+            outcome="ok" if stopped else "truncated",
+            finish_reason="stop" if stopped else "length",
+            usage={"prompt_tokens": job.prompt, "cached_tokens": job.cached, "completion_tokens": len(drawn)},
+            model=self.digests[job.adapter],
+            latency_s=time.monotonic() - job.started,
+        )
+
+    def _finish(self, job: Job, result: Any, error: BaseException | None) -> None:
+        self._running.remove(job)
+        self._slots.release(job.slot, keep=error is None)
+        job.settle(result, error)

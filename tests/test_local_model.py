@@ -1,0 +1,303 @@
+"""The local model: the same words as plain generation, whatever else is in flight."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from sotopia_pi.models.engine import STEP_TOKENS
+from sotopia_pi.models.local_model import ContextTooLong, LocalModel
+from sotopia_pi.models.render import Renderer
+from sotopia_pi.models.sampling import draw
+from sotopia_pi.models.seam import Message, Request, Sampling
+from sotopia_pi.models.slots import Slots
+from sotopia_pi.models.weights import WeightsError, prepare
+
+GREEDY = Sampling(temperature=0, max_new_tokens=12)
+TEXTS = ["Hi", "Sell the lamp for $40, will you? " * 3, "I could do $48, if you take it today.", "x" * 90]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The tiny model with larger weights and no wish to end, so that its words depend on all of the prompt."""
+    source = prepare("tiny-random")
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.15)
+    made = tmp_path_factory.mktemp("model")
+    model.save_pretrained(made)
+    AutoTokenizer.from_pretrained(source).save_pretrained(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def adapter(folder, tmp_path_factory):
+    return make_adapter(folder, tmp_path_factory.mktemp("adapter"), seed=1)
+
+
+@pytest.fixture(scope="module")
+def model(folder, adapter):
+    with LocalModel(folder, dtype="float32", max_batch=4, adapters={"BC": adapter}, slots=6) as opened:
+        yield opened
+
+
+def make_adapter(folder, out, seed):
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    carried = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in carried.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    carried.save_pretrained(out)
+    return out
+
+
+def generated(folder, ids, adapter=None, n=GREEDY.max_new_tokens):
+    """What transformers' own generation says, one conversation at a time."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if adapter:
+        model = PeftModel.from_pretrained(model, adapter)
+    out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=n, do_sample=False)
+    return tuple(out[0, len(ids) :].tolist())
+
+
+def ask(model, *texts, sampling=GREEDY, adapter=None, seeds=None):
+    async def together():
+        chat = model.chat(adapter)
+        requests = [
+            Request((Message("user", text),), sampling, seed=seed)
+            for text, seed in zip(texts, seeds or range(len(texts)), strict=True)
+        ]
+        return await asyncio.gather(*(chat.complete(request) for request in requests))
+
+    return asyncio.run(together())
+
+
+def prompt_ids(model, *messages):
+    return Renderer(AutoTokenizer.from_pretrained(model.folder)).render(messages).ids
+
+
+def test_a_ragged_batch_says_what_plain_generation_says(model, folder):
+    for text, reply in zip(TEXTS, ask(model, *TEXTS), strict=True):
+        assert reply.token_ids == generated(folder, prompt_ids(model, Message("user", text)))
+
+
+def test_an_adapter_changes_the_words_and_leaves_the_bare_model_alone(model, folder, adapter):
+    text = TEXTS[1]
+    ids = prompt_ids(model, Message("user", text))
+    bare, tuned = ask(model, text)[0], ask(model, text, adapter="BC")[0]
+    assert tuned.token_ids == generated(folder, ids, adapter)
+    assert bare.token_ids == generated(folder, ids) != tuned.token_ids
+    assert ask(model, text)[0].token_ids == bare.token_ids
+    assert bare.model == model.digest() != model.digest("BC") == tuned.model
+
+
+def test_both_variants_may_be_asked_at_once(model, folder, adapter):
+    async def together():
+        requests = [Request((Message("user", text),), GREEDY) for text in TEXTS]
+        return await asyncio.gather(
+            *(model.chat(name).complete(request) for request in requests for name in (None, "BC"))
+        )
+
+    replies = asyncio.run(together())
+    for k, text in enumerate(TEXTS):
+        ids = prompt_ids(model, Message("user", text))
+        assert replies[2 * k].token_ids == generated(folder, ids)
+        assert replies[2 * k + 1].token_ids == generated(folder, ids, adapter)
+
+
+def test_a_conversation_is_continued_from_what_is_remembered(model, folder):
+    talk, known = [Message("user", TEXTS[2])], 0
+    for turn in range(4):
+        reply = asyncio.run(model.chat().complete(Request(tuple(talk), GREEDY)))
+        ids = prompt_ids(model, *talk)
+        assert reply.token_ids == generated(folder, ids)
+        assert reply.usage["cached_tokens"] >= known
+        known = len(ids) + len(reply.token_ids) - 1
+        talk += [Message("assistant", reply.text, reply.token_ids), Message("user", f"And ${turn}?")]
+
+
+def test_a_shared_beginning_is_computed_once_and_copied(model, folder):
+    shared = "Here are examples of talks between people. " * 8
+    replies = ask(model, *(shared + text for text in TEXTS[:3]))
+    again = ask(model, *(shared + text for text in ("one", "two", "three")))
+    assert all(reply.usage["cached_tokens"] > 60 for reply in again)
+    for text, reply in zip(("one", "two", "three"), again, strict=True):
+        assert reply.token_ids == generated(folder, prompt_ids(model, Message("user", shared + text)))
+    assert len(replies) == 3
+
+
+def test_more_requests_than_slots_are_all_answered(model):
+    texts = [f"Offer number {k}" for k in range(25)]
+    replies = ask(model, *texts)
+    alone = [ask(model, text)[0] for text in texts[::8]]
+    assert [r.token_ids for r in replies[::8]] == [r.token_ids for r in alone]
+
+
+def test_long_prompts_are_computed_in_parts_while_others_go_on(model, folder):
+    texts = [f"{k} " + "a long story about a lamp and its price. " * 14 for k in range(4)]
+    for text, reply in zip(texts, ask(model, *texts), strict=True):
+        ids = prompt_ids(model, Message("user", text))
+        assert 4 * len(ids) > 2 * STEP_TOKENS
+        assert reply.token_ids == generated(folder, ids)
+
+
+def test_sampling_depends_on_the_request_and_not_on_its_company(model):
+    warm = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=10)
+    alone = ask(model, TEXTS[0], sampling=warm, seeds=[5])[0]
+    crowd = ask(model, *TEXTS, sampling=warm, seeds=[5, 6, 7, 8])
+    other = ask(model, TEXTS[0], sampling=warm, seeds=[6])[0]
+    assert crowd[0].token_ids == alone.token_ids != other.token_ids
+
+
+def test_exact_replies_are_bit_equal_in_any_order(folder):
+    warm = Sampling(temperature=1.0, max_new_tokens=10)
+    said = []
+    for order in ((0, 1, 2, 3), (3, 1, 0, 2)):
+        with LocalModel(folder, exact=True) as model:
+            replies = ask(model, *(TEXTS[k] for k in order), sampling=warm, seeds=order)
+            said.append(dict(zip(order, replies, strict=True)))
+    assert said[0] == said[1]
+    assert all(reply.usage["cached_tokens"] == 0 for reply in said[0].values())
+
+
+def test_the_end_marker_ends_a_reply_and_stays_out_of_its_text():
+    with LocalModel(prepare("tiny-random"), dtype="float32") as model:
+        replies = ask(model, *TEXTS * 6, sampling=Sampling(temperature=1.0, max_new_tokens=40))
+    ended = [reply for reply in replies if reply.finish_reason == "stop"]
+    cut = [reply for reply in replies if reply.finish_reason == "length"]
+    assert len(ended) > len(cut) and len(ended) + len(cut) == len(replies)
+    assert all(reply.token_ids[-1] == 2 and reply.outcome == "ok" for reply in ended)
+    assert all(2 not in reply.token_ids[:-1] and "<|im_end|>" not in reply.text for reply in ended)
+    assert all(reply.outcome == "truncated" and len(reply.token_ids) == 40 for reply in cut)
+
+
+def test_the_stream_adds_up_to_the_reply(model):
+    async def both():
+        request = Request((Message("user", TEXTS[2]),), GREEDY)
+        pieces = [piece async for piece in model.chat().stream(request)]
+        return pieces, await model.chat().complete(request)
+
+    pieces, reply = asyncio.run(both())
+    assert "".join(pieces) == reply.text and len(pieces) > 1
+
+
+def test_choices_are_scored_by_their_probability(model, folder):
+    choices = ["Yes", "No, sorry", "$"]
+    request = Request((Message("user", TEXTS[2]),), GREEDY)
+    scores = asyncio.run(model.chat().choice_logprobs(request, choices))
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    prompt = prompt_ids(model, *request.messages)
+    for choice, score in zip(choices, scores, strict=True):
+        words = AutoTokenizer.from_pretrained(folder)(choice)["input_ids"]
+        shares = plain(torch.tensor([prompt + words])).logits[0].log_softmax(-1).detach()
+        expected = sum(float(shares[len(prompt) - 1 + k, word]) for k, word in enumerate(words))
+        assert score == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_conversation_beyond_the_context_is_refused_and_others_go_on(folder):
+    with LocalModel(folder, dtype="float32", max_context=80) as model:
+        with pytest.raises(ContextTooLong, match=r"item 'task-1', turn 6: \d+ prompt tokens .* 80 "):
+            request = Request((Message("user", "word " * 100),), GREEDY, item_id="task-1", turn=6)
+            asyncio.run(model.chat().complete(request))
+        assert ask(model, "Hi")[0].token_ids
+
+
+def test_an_error_in_the_models_thread_reaches_the_caller_and_the_thread_lives_on(folder):
+    with LocalModel(folder, dtype="float32") as model:
+        intact = model.renderer.tokenizer.chat_template
+        model.renderer.tokenizer.chat_template = "{{ raise_exception('refused') }}"
+        with pytest.raises(ValueError, match="refused"):
+            asyncio.run(model.chat().complete(Request((Message("user", "a"), Message("user", "b")))))
+        model.renderer.tokenizer.chat_template = intact
+        assert ask(model, "Hi")[0].token_ids
+
+
+def test_a_closed_model_has_no_thread_and_says_that_it_is_closed(folder):
+    before = [t.name for t in threading.enumerate()].count("local-model")
+    model = LocalModel(folder, dtype="float32")
+    chat = model.chat()
+
+    async def ask_and_close():
+        request = Request((Message("user", "Hi"),), Sampling(temperature=1, max_new_tokens=1500))
+        asked = asyncio.create_task(chat.complete(request))
+        await asyncio.sleep(0.02)
+        await asyncio.to_thread(model.close)
+        with pytest.raises(RuntimeError, match="closed before it answered"):
+            await asked
+
+    asyncio.run(ask_and_close())
+    assert [t.name for t in threading.enumerate()].count("local-model") == before
+    with pytest.raises(RuntimeError, match="is closed"):
+        asyncio.run(chat.complete(Request((Message("user", "Hi"),))))
+
+
+def test_retraining_an_adapter_changes_the_digest(model, folder, tmp_path):
+    model.add_adapter("again", make_adapter(folder, tmp_path / "a", seed=1))
+    model.add_adapter("other", make_adapter(folder, tmp_path / "b", seed=2))
+    assert model.digest("again") == model.digest("BC") != model.digest("other")
+    with pytest.raises(ValueError, match="is not loaded"):
+        model.chat("unknown")
+    with pytest.raises(ValueError, match="adapter_config"):
+        model.add_adapter("none", tmp_path)
+
+
+def test_a_slot_is_given_up_when_it_was_not_used_for_longest(model):
+    slots = Slots(model.model.config, rows=2, capacity=64, dtype=torch.float32)
+    first = slots.take(list(range(30)), "base")
+    first.tokens = list(range(30))
+    second = slots.take(list(range(100, 130)), "base")
+    second.tokens = list(range(100, 130))
+    assert slots.take([1], "base") is None
+    slots.release(first)
+    slots.release(second)
+    assert slots.take([*range(100, 130), 5], "base") is second
+    slots.release(second)
+    newcomer = slots.take(list(range(200, 230)), "base")
+    assert newcomer is first and newcomer.tokens == []
+
+
+def test_nothing_is_shared_between_adapters(model):
+    slots = Slots(model.model.config, rows=2, capacity=64, dtype=torch.float32)
+    slot = slots.take(list(range(30)), "base")
+    slot.tokens = list(range(30))
+    slots.release(slot)
+    assert slots.take(list(range(30)), "BC").tokens == []
+
+
+def test_drawn_tokens_follow_their_shares():
+    shares = torch.tensor([0.5, 0.25, 0.15, 0.1])
+    logits = shares.log().repeat(4000, 1)
+    seeds = [(row, 0) for row in range(4000)]
+    plain = np.bincount(draw(logits, [Sampling(1.0)] * 4000, seeds), minlength=4) / 4000
+    assert np.abs(plain - shares.numpy()).max() < 0.03
+    nucleus = np.bincount(draw(logits[:2000], [Sampling(1.0, top_p=0.7)] * 2000, seeds[:2000]), minlength=4) / 2000
+    assert np.abs(nucleus - [2 / 3, 1 / 3, 0, 0]).max() < 0.04
+    sharp = draw(logits[:500], [Sampling(0.1)] * 500, seeds[:500])
+    assert np.mean(np.array(sharp) == 0) > 0.97
+
+
+def test_a_token_without_share_is_never_drawn():
+    logits = torch.full((600, 1000), float("-inf"))
+    logits[:, [3, 700]] = 0.0
+    drawn = draw(logits, [Sampling(1.0)] * 600, [(row, 1) for row in range(600)])
+    assert set(drawn) == {3, 700}
+
+
+@pytest.mark.slow
+def test_the_default_model_answers_a_question():
+    try:
+        folder = prepare()
+    except WeightsError as error:
+        pytest.skip(f"the default model is neither cached nor to be downloaded here: {error}")
+    with LocalModel(folder) as model:
+        reply = ask(model, "What is the capital of France?", sampling=Sampling(0, 1, 20))[0]
+    assert "Paris" in reply.text and reply.outcome == "ok"

@@ -1,0 +1,198 @@
+"""The expert opens high, answers concessions, keeps its secrets, and can never be misread."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from toy_talks import Lines, deal_of, favour_task, items_task, offers_of, price_task, prices, said_by, talk, toy_task
+
+from sotopia_pi.models.negotiator import Temper, cover_reason, expert, temper_of
+from sotopia_pi.models.phrasing import VOICES, expert_phrases, partner_phrases, speak, voice_of
+from sotopia_pi.models.strategy import all_deals
+from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
+from sotopia_pi.world.deals import DealState
+from sotopia_pi.world.episode import Rules, observe
+from sotopia_pi.world.leaks import leaked
+from sotopia_pi.world.population import characters
+from sotopia_pi.world.reader import read
+from sotopia_pi.world.tasks import shown_goal
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    return draw_tasks("bc", TaskCounts(zone=16, no_zone=4), 5) + draw_tasks("eval", TaskCounts(8, 0, 2), 5)
+
+
+@pytest.fixture(scope="module")
+def self_play(tasks):
+    return [(task, talk(task, expert(), expert())) for task in tasks]
+
+
+def phrasings():
+    """(who, intent, phrasing) of both banks that name terms."""
+    for intent, by_voice in expert_phrases().items():
+        yield from (("expert", intent, phrase) for phrases in by_voice.values() for phrase in phrases)
+    for intent, phrases in partner_phrases().items():
+        yield from (("partner", intent, phrase) for phrase in phrases)
+
+
+def test_every_phrasing_in_every_family_reads_back_as_the_terms_that_were_meant(tasks):
+    rng = np.random.default_rng(0)
+    for family in ("bargaining", "division", "meeting", "favour", "cost_sharing"):
+        issues = next(task for task in tasks if task.family == family).payoff.issues
+        deals = all_deals(issues)
+        for who, intent, phrase in phrasings():
+            if "{terms}" not in phrase:
+                continue
+            side, deal = int(rng.integers(2)), deals[int(rng.integers(len(deals)))]
+            text = speak(phrase, issues, deal, side, clause=who == "partner" and ": {terms}" in phrase)
+            reading = read(text, issues, side)
+            assert reading.terms == deal, text
+            assert reading.accepts == (intent == "accept"), text
+            assert not reading.withdraws, text
+
+
+def test_what_is_said_beside_the_terms_says_nothing_about_terms(tasks):
+    issues = [task.payoff.issues for task in tasks[:8]]
+    covers = {cover_reason(shown_goal(goal)) for task in tasks for goal in task.scenario.goals} - {""}
+    assert covers
+    for _, intent, phrase in phrasings():
+        if "{terms}" not in phrase and intent not in ("leave", "gesture"):
+            for cover in covers if "{cover}" in phrase else {""}:
+                readings = [read(speak(phrase, (), None, 0, cover=cover), each, 0) for each in issues]
+                assert not any(r.terms or r.accepts or r.withdraws for r in readings), phrase
+
+
+def test_an_acceptance_closes_the_deal_that_was_offered(tasks):
+    for task in tasks[:6]:
+        deal = task.payoff.zone()[0] if task.payoff.zone() else all_deals(task.payoff.issues)[0]
+        offered = speak("{terms}.", task.payoff.issues, deal, 0)
+        for phrases in expert_phrases()["accept"].values():
+            for phrase in phrases:
+                state = DealState(task.payoff.issues).hear(0, read(offered, task.payoff.issues, 0))
+                said = speak(phrase, task.payoff.issues, deal, 1)
+                assert state.hear(1, read(said, task.payoff.issues, 1)).deal == deal, said
+
+
+def test_the_banks_hold_eight_phrasings_of_every_intent_and_share_none():
+    ours = [phrase for _, by_voice in expert_phrases().items() for p in by_voice.values() for phrase in p]
+    theirs = [phrase for phrases in partner_phrases().values() for phrase in phrases]
+    plain = [
+        " ".join("".join(c if c.isalnum() else " " for c in phrase.lower()).split()) for phrase in (*ours, *theirs)
+    ]
+    assert set(plain[: len(ours)]).isdisjoint(plain[len(ours) :])
+    spoken = [intent for intent in expert_phrases() if intent != "gesture"]
+    assert all(sum(map(len, expert_phrases()[intent].values())) >= 8 for intent in spoken)
+    assert all(set(expert_phrases()[intent]) == set(VOICES) for intent in expert_phrases())
+
+
+def test_it_opens_at_its_best_and_holds_while_the_other_does_not_move():
+    task = price_task()
+    episode = talk(task, expert(), Lines("$100."), turn_limit=4)
+    assert prices(task, episode, 0)[0] == 200
+    stuck = talk(task, expert(), Lines("$100."))
+    asked = prices(task, stuck, 0)
+    moves = sum(turn.side == 0 for turn in stuck.turns)
+    assert len(asked) <= moves - 2, "it repeats offers while nothing comes back"
+
+
+def test_it_gives_a_step_for_a_step():
+    task = price_task()
+    episode = talk(task, expert(), Lines("$100.", "$110.", "$120.", "$130."))
+    assert prices(task, episode, 0)[:4] == [200, 180, 160, 140]
+
+
+def test_it_accepts_what_is_as_good_as_its_own_next_offer_and_says_the_terms_again():
+    task = price_task()
+    episode = talk(task, expert(), Lines("I say $180."))
+    assert deal_of(task, episode) == {"price": 180}
+    assert "$180" in said_by(episode, 0)[-1]
+    assert episode.ending == "left"
+
+
+def test_two_experts_find_the_trade_that_gives_each_what_it_wants_most(tasks):
+    task = items_task({"lamp": 5, "rug": 3, "mug": 1, "vase": 1}, {"lamp": 1, "rug": 1, "mug": 3, "vase": 5})
+    episode = talk(task, expert(), expert())
+    assert deal_of(task, episode) == {"lamp": 0, "rug": 0, "mug": 1, "vase": 1}
+
+
+def test_it_never_agrees_to_less_than_walking_away_and_leaves_where_no_deal_is_good(self_play):
+    for task, episode in self_play:
+        deal = deal_of(task, episode)
+        assert (deal is None) or not any(task.payoff.is_bad(side, deal) for side in (0, 1))
+        for side in (0, 1):
+            assert not any(task.payoff.is_bad(side, offer) for offer in offers_of(task, episode, side))
+        if not task.has_zone:
+            assert deal is None and episode.ending == "left"
+    zones = [deal_of(task, episode) is not None for task, episode in self_play if task.has_zone]
+    assert np.mean(zones) >= 0.9
+
+
+def test_it_names_a_last_offer_before_it_leaves_for_good():
+    task = price_task(limits=(150, 140))
+    episode = talk(task, expert(), Lines("$100."))
+    assert episode.turns[-1].action.type == "leave" and episode.turns[-1].side == 0
+    ends = [
+        phrase.replace("{terms}.", "").replace("{terms}!", "")
+        for p in expert_phrases()["last"].values()
+        for phrase in p
+    ]
+    assert any(said_by(episode, 0)[-1].startswith(end.rstrip()) for end in ends)
+
+
+def test_asked_why_it_gives_the_harmless_reason_once_and_never_the_true_one():
+    task = favour_task()
+    episode = talk(task, expert(), Lines("2 days. Why do you need it?"))
+    told = [text for text in said_by(episode, 0) if "my bike is broken" in text]
+    assert len(told) == 1
+    assert not any(leaked(task.payoff.sides[0].guarded, text) for text in said_by(episode, 0))
+
+
+def test_no_secret_comes_out_in_any_family(self_play):
+    for task, episode in self_play:
+        for side in (0, 1):
+            hidden = (task.characters[side].secret, task.payoff.sides[side].guarded)
+            assert not any(leaked(secret, text) for secret in hidden for text in said_by(episode, side))
+
+
+def test_it_speaks_briefly_and_hardly_ever_wastes_a_turn(self_play):
+    words = [len(text.split()) for _, episode in self_play for side in (0, 1) for text in said_by(episode, side)]
+    assert np.median(words) <= 14 and np.mean(np.array(words) <= 28) >= 0.95
+    kinds = [turn.action.type for _, episode in self_play for turn in episode.turns]
+    assert kinds.count("non-verbal communication") / len(kinds) < 0.05
+    assert np.mean([len(episode.turns) for _, episode in self_play]) < 16
+
+
+def test_the_same_seed_says_the_same_and_another_seed_something_else():
+    task = price_task()
+    first, again = talk(task, expert(), expert()), talk(task, expert(), expert())
+    assert first.to_dict() | {"timing": {}} == again.to_dict() | {"timing": {}}
+    assert expert(1).digest != expert().digest == expert(0).digest
+    assert [t.action for t in talk(task, expert(), expert(), seed=1).turns] != [t.action for t in first.turns]
+
+
+def test_characters_differ_in_voice_and_patience():
+    people = characters().values()
+    assert len({voice_of(person) for person in people}) >= 5
+    tempers = {temper_of(person, np.random.default_rng(0)) for person in people}
+    assert len(tempers) >= 3 and all(t.firmness in (0, 1) and t.patience in (1, 2) for t in tempers)
+    soft = dataclasses.replace(next(iter(people)), big_five="Agreeableness - High; Neuroticism - High")
+    assert temper_of(soft, np.random.default_rng(0)) == Temper(firmness=0, patience=1)
+
+
+def test_it_decides_from_what_it_may_see_only():
+    task = price_task()
+    other = dataclasses.replace(task.payoff.sides[1], walk_away=-120.0, best=-110.0)
+    changed = toy_task(dataclasses.replace(task.payoff, sides=(task.payoff.sides[0], other)))
+    turns = list(talk(task, expert(), Lines("$100.", "$120."), turn_limit=4).turns)
+    seen = [observe(each, 0, turns, Rules()) for each in (task, changed)]
+    seen[1] = dataclasses.replace(seen[1], task_id=seen[0].task_id)
+    said = [expert().decide(each, np.random.default_rng(3)) for each in seen]
+    assert said[0] == said[1]
+
+
+def test_a_task_without_a_payoff_is_refused_with_what_to_do():
+    seen = dataclasses.replace(observe(price_task(), 0, [], Rules()), stakes=None, issues=())
+    with pytest.raises(ValueError, match="language models"):
+        expert().decide(seen, np.random.default_rng(0))
