@@ -65,9 +65,9 @@ def test_random_valid_offers_many_things_and_never_less_than_walking_away():
 
 def test_random_valid_takes_a_fair_offer_about_one_turn_in_four():
     task = price_task(limits=(150, 190))
-    turns = [prices(task, talk(task, random_valid(), Lines("$160."), turn_limit=3, seed=s), 0)[-1] for s in range(80)]
-    accepted = sum(price == 160 for price in turns) / len(turns)
-    assert 0.15 < accepted < 0.5
+    talks = [talk(task, random_valid(), Lines("$160."), turn_limit=3, seed=seed) for seed in range(80)]
+    answered = [said_by(episode, 0)[1] for episode in talks if len(said_by(episode, 0)) > 1]
+    assert 0.1 < sum(text == "I accept: $160." for text in answered) / len(answered) < 0.45
 
 
 def test_the_step_conceder_comes_down_a_tenth_a_turn():

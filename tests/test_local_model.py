@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from toy_talk import task
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sotopia_pi.models.engine import STEP_TOKENS
+from sotopia_pi.models.llm_policy import LLMPolicy
 from sotopia_pi.models.local_model import ContextTooLong, LocalModel
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.models.sampling import draw
 from sotopia_pi.models.seam import Message, Request, Sampling
 from sotopia_pi.models.slots import Slots
 from sotopia_pi.models.weights import WeightsError, prepare
+from sotopia_pi.world.episode import EpisodePlan, Rules, play
 
 GREEDY = Sampling(temperature=0, max_new_tokens=12)
 TEXTS = ["Hi", "Sell the lamp for $40, will you? " * 3, "I could do $48, if you take it today.", "x" * 90]
@@ -221,6 +224,18 @@ def test_an_error_in_the_models_thread_reaches_the_caller_and_the_thread_lives_o
         assert ask(model, "Hi")[0].token_ids
 
 
+def test_a_request_that_nobody_waits_for_any_more_gives_its_slot_back(folder):
+    async def give_up_and_ask_again(chat):
+        request = Request((Message("user", "Hi"),), Sampling(temperature=1, max_new_tokens=1900))
+        asked = asyncio.create_task(chat.complete(request))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        return await chat.complete(Request((Message("user", "Hi"),), GREEDY))
+
+    with LocalModel(folder, dtype="float32", max_batch=1, slots=1) as model:
+        assert asyncio.run(give_up_and_ask_again(model.chat())).usage["completion_tokens"] <= 12
+
+
 def test_a_closed_model_has_no_thread_and_says_that_it_is_closed(folder):
     before = [t.name for t in threading.enumerate()].count("local-model")
     model = LocalModel(folder, dtype="float32")
@@ -285,6 +300,11 @@ def test_drawn_tokens_follow_their_shares():
     assert np.mean(np.array(sharp) == 0) > 0.97
 
 
+def test_each_token_of_a_reply_is_drawn_anew():
+    logits = torch.zeros(50, 1000)
+    assert len(set(draw(logits, [Sampling(1.0)] * 50, [(5, drawn) for drawn in range(50)]))) > 30
+
+
 def test_a_token_without_share_is_never_drawn():
     logits = torch.full((600, 1000), float("-inf"))
     logits[:, [3, 700]] = 0.0
@@ -293,11 +313,19 @@ def test_a_token_without_share_is_never_drawn():
 
 
 @pytest.mark.slow
-def test_the_default_model_answers_a_question():
+def test_the_default_model_answers_a_question_and_plays_an_episode():
     try:
         folder = prepare()
     except WeightsError as error:
         pytest.skip(f"the default model is neither cached nor to be downloaded here: {error}")
-    with LocalModel(folder) as model:
+    with LocalModel(folder, max_batch=2) as model:
         reply = ask(model, "What is the capital of France?", sampling=Sampling(0, 1, 20))[0]
-    assert "Paris" in reply.text and reply.outcome == "ok"
+        assert "Paris" in reply.text and reply.outcome == "ok"
+        policy = LLMPolicy(model.chat(), "base", model.digest(), sampling=Sampling(0.7, 0.95, 48), retries=3)
+        rules = Rules(turn_limit=4, on_failure="none")
+        episode = asyncio.run(play(EpisodePlan(task(), (policy, policy), rules, seed=1)))
+    spoken = [turn for turn in episode.turns if not turn.failed]
+    assert episode.outcome == "completed" and spoken
+    assert all(turn.calls[-1]["token_ids"] and turn.calls[-1]["model"] == model.digest() for turn in spoken)
+    later = [turn.calls[0]["usage"] for turn in episode.turns[2:] if not turn.failed]
+    assert all(usage["cached_tokens"] > 100 for usage in later)

@@ -133,6 +133,7 @@ def test_a_preset_may_name_a_part_of_the_stages(tmp_path):
     assert project.run() == ["03_alone"]
 
 
+@pytest.mark.slow
 def test_a_stage_run_by_hand_with_its_own_parameters_file_gives_the_same_items(copied):
     before = without_times(copied.items("01_items"))
     (copied.run_dir / "01_items/items.jsonl").unlink()
@@ -143,11 +144,12 @@ def test_a_stage_run_by_hand_with_its_own_parameters_file_gives_the_same_items(c
     assert copied.manifest("01_items")["key"] is None
 
 
+@pytest.mark.slow
 def test_a_failing_notebook_yields_its_page_and_names_stage_cell_error_and_the_next_command(tmp_path):
     project = ToyProject(tmp_path / "toy", "03_alone", "04_fails", "05_forgets")
     answer = project.command("run", "params/toy.yaml", "--set", "word=good day")
     assert answer.returncode == 1
-    assert "04_fails failed in code cell 4 (`raise RuntimeError("the <b>toy</b> breaks here")`)" in answer.stderr
+    assert '04_fails failed in code cell 4 (`raise RuntimeError("the <b>toy</b> breaks here")`)' in answer.stderr
     assert "RuntimeError: the <b>toy</b> breaks here" in answer.stderr
     assert "sotopia-pi run params/toy.yaml --set 'word=good day'" in answer.stderr
     page = (project.run_dir / "04_fails/report.html").read_text()
@@ -166,6 +168,7 @@ def test_a_kernel_that_ends_by_itself_is_a_failure_that_says_so(tmp_path):
         ToyProject(tmp_path / "toy", "07_dies").run()
 
 
+@pytest.mark.slow
 def test_an_input_that_is_not_made_names_the_command_that_makes_it(tmp_path):
     project = ToyProject(tmp_path / "toy", "01_items", "02_depends")
     answer = project.command("run", "params/toy.yaml", "--only", "02")
@@ -246,7 +249,10 @@ def test_a_full_disk_is_named_and_what_was_written_is_kept(tmp_path):
     )
     answer = subprocess.run([sys.executable, "-c", script], cwd=project.root, capture_output=True, text=True)
     assert answer.returncode == 1
-    assert "08_fills failed in code cell 3 (`items = stage.items("items.jsonl")`)" in answer.stderr and "OSError: [Errno 27] File too large" in answer.stderr
+    assert (
+        '08_fills failed in code cell 3 (`items = stage.items("items.jsonl")`)' in answer.stderr
+        and "OSError: [Errno 27] File too large" in answer.stderr
+    )
     assert "What is finished is kept." in answer.stderr
     assert line_count(project.run_dir / "08_fills/items.jsonl") > 1000
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

@@ -11,6 +11,8 @@ from sotopia_pi.store.notebook import stage_names
 from sotopia_pi.store.params import ParameterError, closest
 from sotopia_pi.store.progress import read_progress
 
+DETAIL_WIDTH = 90
+
 
 @dataclass(frozen=True)
 class StageStatus:
@@ -48,7 +50,8 @@ def status_table(rows: list[StageStatus]) -> str:
     for row in rows:
         wall = duration(row.wall_s) if row.wall_s is not None else ""
         peak = f"{row.peak_rss_mib:.0f}" if row.peak_rss_mib is not None else ""
-        lines.append(f"{row.name:<26}  {row.state:<11}  {wall:>12}  {peak:>8}  {row.detail}".rstrip())
+        detail = row.detail if len(row.detail) <= DETAIL_WIDTH else row.detail[: DETAIL_WIDTH - 1] + "…"
+        lines.append(f"{row.name:<26}  {row.state:<11}  {wall:>12}  {peak:>8}  {detail}".rstrip())
     return "\n".join(lines)
 
 

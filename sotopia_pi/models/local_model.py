@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from sotopia_pi.models.adapters import adapter_digest, merged_weights
 from sotopia_pi.models.engine import ContextTooLong, Engine, Job
@@ -50,6 +51,7 @@ class LocalModel:
             raise ValueError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
         if max_batch < 1:
             raise ValueError(f"max_batch is {max_batch}; it takes at least 1")
+        disable_progress_bar()  # a bar per loading would stay in every rendered notebook
         self.folder = Path(folder)
         self.dtype = "float32" if exact else dtype
         self.renderer = Renderer(AutoTokenizer.from_pretrained(self.folder))

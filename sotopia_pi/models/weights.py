@@ -1,7 +1,6 @@
 """Weights: from a model's name to a Hugging Face folder on this machine, made once and kept in a cache."""
 
 import hashlib
-import logging
 import os
 import re
 import shutil
@@ -28,8 +27,6 @@ CONVERSION = "1"
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "config.json", "generation_config.json", "tokenizer*", "*.jinja", "vocab*")
 _WEIGHT_FILES += ("merges.txt", "special_tokens_map.json")
 _DIGEST_FILE = "weights.sha256"
-
-log = logging.getLogger(__name__)
 
 
 class WeightsError(RuntimeError):

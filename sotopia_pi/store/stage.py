@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sotopia_pi.store.items import ItemFile, items_digest, write_items, write_items
+from sotopia_pi.store.items import ItemFile, items_digest, write_items
 from sotopia_pi.store.lock import lock_for_notebook, owned_by_pipeline
 from sotopia_pi.store.manifest import (
     MANIFEST,
