@@ -259,17 +259,18 @@ def test_a_full_disk_is_named_and_what_was_written_is_kept(tmp_path):
 
 
 @pytest.mark.slow
-def test_seeds_are_runs_of_their_own_and_are_skipped_the_second_time(tmp_path):
-    project = ToyProject(tmp_path / "toy", "01_items")
+def test_seeds_are_runs_of_their_own_then_pooled_and_skipped_the_second_time(tmp_path):
+    project = ToyProject(tmp_path / "toy", "01_items", "09_pools")
     words = ("seeds", "params/toy.yaml", "--seeds", "0", "1")
     first, again = project.command(*words), project.command(*words)
     assert first.returncode == again.returncode == 0, first.stderr
-    assert again.stdout.count("unchanged") == 2
-    values = {
-        seed: [
-            json.loads(line)["value"]
-            for line in (project.root / f"outputs/toy-seed{seed}/01_items/items.jsonl").read_text().splitlines()
-        ]
-        for seed in (0, 1)
-    }
+    assert again.stdout.count("unchanged") == 3
+    values = {}
+    for seed in (0, 1):
+        lines = (project.root / f"outputs/toy-seed{seed}/01_items/items.jsonl").read_text().splitlines()
+        values[seed] = [json.loads(line)["value"] for line in lines]
     assert len(values[0]) == 3 and not set(values[0]) & set(values[1])
+    pooled = json.loads(project.command("results", "toy-seeds", "--json").stdout)
+    assert pooled["results"][0]["mean"] == pytest.approx(sum(values[0] + values[1]) / 6)
+    assert not (project.root / "outputs/toy-seed0/09_pools").exists()
+    assert (project.root / "outputs/toy-seeds/report/index.html").is_file()

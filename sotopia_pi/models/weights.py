@@ -143,11 +143,12 @@ def _gguf_to_folder(source: Path, folder: Path) -> None:
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
     config = AutoConfig.from_pretrained(source, gguf_file=GGUF)
     config.tie_word_embeddings = True
-    config.name_or_path = "SmolLM2-135M-Instruct"
     read = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.float32)
     model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(read.state_dict())
