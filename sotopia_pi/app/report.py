@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sotopia_pi.app.console import duration
+from sotopia_pi.app.fragments import details, facts, link, table, warning
 from sotopia_pi.app.pipeline import PAGE
 from sotopia_pi.app.render import page
 from sotopia_pi.app.status import StageStatus, run_status
@@ -44,44 +45,29 @@ def _headline(run_dir: Path, rows: list[StageStatus]) -> str:
 
 def _missing(rows: list[StageStatus]) -> str:
     absent = [f"{row.name} ({row.state})" for row in rows if row.state != "complete"]
-    if not absent:
-        return ""
-    return f'<p class="missing">Not complete yet: {escape(", ".join(absent))}.</p>'
+    return warning(f"Not complete yet: {', '.join(absent)}.") if absent else ""
 
 
 def _stage_table(run_dir: Path, rows: list[StageStatus], titles: Mapping[str, str]) -> str:
     body = []
     for row in rows:
-        name = escape(row.name)
-        title = escape(titles[row.name])
-        link = f'<a href="../{name}/{PAGE}">{title}</a>' if (run_dir / row.name / PAGE).is_file() else title
+        title = titles[row.name]
+        made = (run_dir / row.name / PAGE).is_file()
         wall = duration(row.wall_s) if row.wall_s is not None else ""
         peak = f"{row.peak_rss_mib:.0f} MiB" if row.peak_rss_mib is not None else ""
-        body.append(
-            f"<tr><td>{name}</td><td>{link}</td><td>{escape(row.state)}</td>"
-            f'<td class="number">{wall}</td><td class="number">{peak}</td></tr>'
-        )
-    head = (
-        "<tr><th>stage</th><th>page</th><th>status</th>"
-        '<th class="number">wall time</th><th class="number">peak memory</th></tr>'
-    )
-    return f'<div class="table"><table><thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
+        body.append((row.name, link(f"../{row.name}/{PAGE}", title) if made else title, row.state, wall, peak))
+    return table(("stage", "page", "status", "wall time", "peak memory"), body, numbers=(3, 4))
 
 
 def _counts(row: StageStatus, title: str) -> str:
-    lines = "".join(
-        f'<tr><td>{escape(str(label))}</td><td class="number">{escape(str(value))}</td></tr>'
-        for label, value in row.counts.items()
-    )
-    table = f'<div class="table"><table><tbody>{lines}</tbody></table></div>'
-    return f"<details><summary>Counts of {escape(row.name)}: {escape(title)}</summary>{table}</details>"
+    return details(f"Counts of {row.name}: {title}", table((), row.counts.items(), numbers=(1,)))
 
 
 def _run_card(card: Mapping[str, Any] | None) -> str:
     if card is None:
         return ""
     machine = card["machine"]
-    facts = {
+    known = {
         "preset": card["preset"]["file"],
         "package": " ".join(f"{name} {version}" for name, version in card["package"].items()),
         "git": f"{card['git']['state']} {card['git'].get('commit', '')}".strip(),
@@ -89,24 +75,11 @@ def _run_card(card: Mapping[str, Any] | None) -> str:
         "Python": machine["python"],
         "written": card["written"],
     }
-    parts = ["<h2>Run card</h2>", _facts(facts), '<p><a href="../run.json">The whole card as JSON</a></p>']
+    parts = ["<h2>Run card</h2>", facts(known), f"<p>{link('../run.json', 'The whole card as JSON')}</p>"]
     for stage, entry in card["stages"].items():
         if entry.get("notes"):
-            parts.append(f"<details><summary>Notes of {escape(stage)}</summary>{_facts(entry['notes'])}</details>")
+            parts.append(details(f"Notes of {stage}", facts(entry["notes"])))
     for stage, params in card["params"].items():
-        parts.append(f"<details><summary>Parameters of {escape(stage)}</summary>{_facts(params)}</details>")
-    parts.append(f"<details><summary>Library versions</summary>{_facts(card['libraries'])}</details>")
+        parts.append(details(f"Parameters of {stage}", facts(params)))
+    parts.append(details("Library versions", facts(card["libraries"])))
     return "\n".join(parts)
-
-
-def _facts(facts: Mapping[str, Any]) -> str:
-    rows = "".join(f"<tr><th>{escape(str(key))}</th><td>{_value(value)}</td></tr>" for key, value in facts.items())
-    return f'<div class="table"><table><tbody>{rows}</tbody></table></div>'
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return _facts(value)
-    if isinstance(value, list):
-        return escape(", ".join(map(str, value)))
-    return escape(str(value))

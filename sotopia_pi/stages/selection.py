@@ -141,15 +141,7 @@ def select(
         for side in (0, 1)
     ]
     steps: dict[str, list[_Candidate]] = {"in": everything}
-    filters: dict[str, Callable[[_Candidate], bool]] = {
-        "side under study": lambda c: c.episode.agent_side in (None, c.side),
-        "episode completed": lambda c: not only_completed or c.episode.outcome == "completed",
-        "rated": lambda c: c.goal is not None,
-        "no failed turn": lambda c: (
-            keep_failed_turns or not any(t.failed and t.side == c.side for t in c.episode.turns)
-        ),
-        "no leaked secret": lambda c: keep_leaks or not c.rating.parts.get("leaked", False),
-    }
+    filters = _filters(only_completed, keep_failed_turns, keep_leaks)
     pool = everything
     for step, passes in filters.items():
         pool = steps[step] = [c for c in pool if passes(c)]
@@ -163,6 +155,19 @@ def select(
         {step: len(found) for step, found in steps.items()},
         tuple(_rows(steps)),
     )
+
+
+def _filters(only_completed: bool, keep_failed_turns: bool, keep_leaks: bool) -> dict[str, Callable[[_Candidate], bool]]:
+    """What a side must pass before any recipe sees it, in order."""
+    return {
+        "side under study": lambda c: c.episode.agent_side in (None, c.side),
+        "episode completed": lambda c: not only_completed or c.episode.outcome == "completed",
+        "rated": lambda c: c.goal is not None,
+        "no failed turn": lambda c: (
+            keep_failed_turns or not any(t.failed and t.side == c.side for t in c.episode.turns)
+        ),
+        "no leaked secret": lambda c: keep_leaks or not c.rating.parts.get("leaked", False),
+    }
 
 
 Ranked = dict[tuple[str, int], tuple[int, str]]
