@@ -141,7 +141,7 @@ def notes_on_missing(missing: pd.DataFrame, n_runs: int) -> dict[str, str]:
     for variant, rows in missing.groupby("variant"):
         where = "; ".join(f"{row['run']}: {row['reason']}" for row in rows.to_dict("records"))
         left = n_runs - len(rows)
-        other_tasks = f" Its mean is over {left} of {n_runs} runs, other tasks than the rest; shares and pairs are not."
+        other_tasks = f" Its mean is over {left} of {n_runs} runs; shares and pairs use common tasks only."
         notes[str(variant)] = f"missing in {len(rows)} of {n_runs} runs ({where})." + (other_tasks if left else "")
     return notes
 

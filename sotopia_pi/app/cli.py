@@ -86,7 +86,8 @@ def seeds_command(arguments: argparse.Namespace) -> int:
 
     root = project_root()
     preset = _preset(arguments.preset)
-    return run_seeds(root, preset, arguments.seeds, arguments.set, _command("seeds", arguments), run_plan)
+    command = _command("seeds", arguments)
+    return run_seeds(root, preset, arguments.seeds, arguments.set, command, run_plan, arguments.pool_only)
 
 
 def _finish(root: Path, plan: Plan) -> Path:
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     seeds.add_argument("preset", help="a file in params/, for instance params/laptop.yaml")
     seeds.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="the seeds (default 0 1 2)")
     seeds.add_argument("--set", action="append", default=[], metavar="[STAGE.]KEY=VALUE", help="change one parameter")
+    seeds.add_argument("--pool-only", action="store_true", help="run nothing; pool the runs that are complete")
     seeds.set_defaults(action=seeds_command)
     return parser
 

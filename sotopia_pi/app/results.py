@@ -17,7 +17,13 @@ class NoResults(FileNotFoundError):
 
 
 def run_results(root: Path, run_dir: Path) -> dict[str, Any]:
-    """`{"run", "results": [...], "stages": [{"stage", "wall_s", "peak_rss_mib"}]}` of a run. Raises NoResults."""
+    """`{"run", "results": [...], "stages": [{"stage", "wall_s", "peak_rss_mib"}]}` of a run. Raises NoResults.
+
+    Pooled runs have no stages of their own; they name the runs instead: `"runs": [...]`, `"left_out": {run: why}`.
+    """
+    pooled = run_dir / RESULTS_FILE
+    if pooled.is_file():
+        return {**json.loads(pooled.read_text(encoding="utf-8")), "stages": []}
     manifests = {name: read_manifest(run_dir / name) for name in stage_names(root)}
     paths = [run_dir / name / RESULTS_FILE for name, manifest in manifests.items() if manifest is not None]
     paths = [path for path in paths if path.is_file()]

@@ -97,7 +97,8 @@ class Engine:
     @torch.inference_mode()
     def _work(self) -> None:
         if "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
+            # One sequence at a time is exact play with a small model: there a second thread only costs.
+            torch.set_num_threads(len(os.sched_getaffinity(0)) if self._max_batch > 1 else 1)
         while self._take_in():
             self._admit()
             for adapter in dict.fromkeys(job.adapter for job in self._running):

@@ -6,19 +6,21 @@ complete terms. Character decides the manner: firmness, patience and voice.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 
-from sotopia_pi.models.phrasing import expert_phrases, pick, speak, trait_level, voice_of
+from sotopia_pi.models.phrasing import expert_phrases, filled, pick, trait_level, voice_of
 from sotopia_pi.models.strategy import EPS, History, Menu, asks_why, history, need_stakes, stable_rng
 from sotopia_pi.store.digest import source_digest
 from sotopia_pi.store.items import content_id
 from sotopia_pi.world.actions import Action
 from sotopia_pi.world.characters import Character
 from sotopia_pi.world.episode import Decision, Observation
-from sotopia_pi.world.payoffs import Deal
+from sotopia_pi.world.payoffs import Deal, Issue, SidePayoff
+from sotopia_pi.world.wording import given_terms, kept_terms
 
 Intent = Literal["open", "concede", "hold", "last", "accept", "ask", "leave"]
 
@@ -162,17 +164,36 @@ class Expert:
             return Action("leave", phrase)
         if choice.intent == "hold" and rng.random() < self.style.gestures:
             return Action("non-verbal communication", pick(bank["gesture"][voice], rng))
-        said = speak(phrase, observation.issues, choice.deal, observation.side)
+        said = self._words(observation, choice, phrase)
         if choice.intent in ("open", "concede", "hold", "ask") and _asked_why(observation):
             said = f"{self._reason(observation, voice, rng)} {said}"
         return Action("speak", said)
+
+    def _words(self, observation: Observation, choice: Choice, phrase: str) -> str:
+        """The phrasing with its terms: the whole offer, and in a concession also what is given."""
+        side = observation.side
+        issues = by_weight(observation.issues, observation.stakes)
+        terms = kept_terms(issues, choice.deal, side)
+        mine = history(observation).offers(side)
+        if not mine:
+            return filled(phrase, terms=terms, give=terms)
+        first = issues[0].name
+        rising = issues[0].kind == "amount" and choice.deal[first] > mine[-1][first]
+        return filled(phrase, terms=terms, give=given_terms(issues, mine[-1], choice.deal, side, rising))
 
     def _reason(self, observation: Observation, voice: str, rng: np.random.Generator) -> str:
         """The harmless reason the goal allows, once; after that, and where there is none, a polite refusal."""
         cover = cover_reason(observation.goal)
         told = any(cover in turn.action.argument for turn in observation.turns) if cover else True
         intent = "deflect" if told else "reason"
-        return speak(pick(expert_phrases()[intent][voice], rng), (), None, observation.side, cover=cover)
+        return filled(pick(expert_phrases()[intent][voice], rng), cover=cover)
+
+
+def by_weight(issues: Sequence[Issue], stakes: SidePayoff) -> list[Issue]:
+    """Items with what matters most first, as one would name them; other issues as they stand."""
+    if any(issue.kind != "item" for issue in issues):
+        return list(issues)
+    return sorted(issues, key=lambda issue: -max(stakes.points[issue.name].values()))
 
 
 def cover_reason(goal: str) -> str:

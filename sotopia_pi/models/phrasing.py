@@ -59,8 +59,12 @@ def speak(
 
     clause: items and shares as short sentences ("I take the lamp, you take the clock").
     """
-    terms = spoken_terms(issues, deal, side, clause=clause) if deal else ""
-    text = phrase.format(terms=terms, **words)
+    return filled(phrase, terms=spoken_terms(issues, deal, side, clause=clause) if deal else "", **words)
+
+
+def filled(phrase: str, **words: str) -> str:
+    """A phrasing with its placeholders filled, beginning with a capital."""
+    text = phrase.format(**words)
     return re.sub(r"^\W*[a-z]", lambda match: match.group().upper(), text)
 
 

@@ -207,7 +207,7 @@ def _chat_system(observation: Observation) -> str:
         trait=_first_sentence(me.personality_and_values),
         secret=_sentence(me.secret),
         other=_who(observation),
-        scenario=" ".join(part for part in (observation.background, observation.scenario) if part),
+        scenario=observation.scenario,
         goal=observation.goal,
         closing=CHAT_CLOSING if observation.issues else "",
     )

@@ -170,7 +170,7 @@ def _checked_folder(folder: Path) -> Path:
 
 
 def _from_hub(model: str) -> Path:
-    from httpx import HTTPError
+    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -18,6 +18,42 @@ def spoken_terms(issues: Sequence[Issue], deal: Deal, speaker: int, clause: bool
     return ", ".join(parts)
 
 
+def kept_terms(issues: Sequence[Issue], deal: Deal, speaker: int) -> str:
+    """A complete deal in the shortest words that are still clear: items by what the speaker keeps.
+
+    "I keep the lamp and the rug, you get the rest" | otherwise as `spoken_terms`, shares as short sentences.
+    issues: items are named in this order.
+    """
+    items = [issue.name for issue in issues if issue.kind == "item"]
+    mine = [name for name in items if deal[name] == speaker]
+    if not items:
+        return spoken_terms(issues, deal, speaker, clause=True)
+    if len(mine) == len(items):
+        return f"I keep {listed(mine)}"
+    return f"I keep {listed(mine)}, you get the rest" if mine else f"you get {listed(items)}"
+
+
+def given_terms(issues: Sequence[Issue], before: Deal, after: Deal, speaker: int, rising: bool) -> str:
+    """A new offer of the speaker as a step from its last one, with the whole of the new terms.
+
+    "I come down to $85" | "I go up to 6 days" | "you can have the rug: I keep the lamp, you get the rest" |
+    "I give you the hour: Tuesday, 2 pm, the library". rising: whether the number goes up. Where more than one
+    thing changed, the terms alone.
+    """
+    terms = kept_terms(issues, after, speaker)
+    changed = [issue for issue in issues if before[issue.name] != after[issue.name]]
+    if len(changed) != 1:
+        return f"how about this: {terms}"
+    issue = changed[0]
+    if issue.kind == "choice":
+        return f"I give you the {issue.name}: {terms}"
+    if issue.kind == "item":
+        return f"you can have {listed([issue.name])}: {terms}" if after[issue.name] != speaker else terms
+    if issue.payer >= 0:
+        return terms
+    return f"I go up to {terms}" if rising else f"I come down to {terms}"
+
+
 def listed(names: Sequence[str]) -> str:
     """`the lamp`, `the lamp and the rug`, `the lamp, the rug and the clock`."""
     named = [name if name.startswith("the ") else f"the {name}" for name in names]

@@ -21,6 +21,7 @@ def draw(fields: dict, rng: np.random.Generator, hard: bool, has_zone: bool) -> 
     """Ordinary: what one wants most the other wants least. Hard: both want the same items in the same order."""
     names = [str(name) for name in rng.choice(fields["items"], size=4, replace=False)]
     orders = [list(range(4)), [0, 1, 2, 3] if hard or not has_zone else [[3, 2, 1, 0], [2, 3, 0, 1]][rng.integers(2)]]
+    shown = [names[i] for i in rng.permutation(4)]
     walk_away = WALK_AWAY if has_zone else NO_ZONE_WALK_AWAY
     sides, goals = [], []
     for side in (0, 1):
@@ -28,12 +29,11 @@ def draw(fields: dict, rng: np.random.Generator, hard: bool, has_zone: bool) -> 
         worth = {name: share[place] for name, place in zip(names, orders[side], strict=True)}
         points = {name: {str(side): worth[name], str(1 - side): 0} for name in names}
         sides.append(SidePayoff(points, walk_away=walk_away, best=10))
-        listed = ", ".join(f"{name} {worth[name]}" for name in sorted(names, key=lambda n: -worth[n]))
+        listed = ", ".join(f"{name} {worth[name]}" for name in sorted(shown, key=lambda n: -worth[n]))
         goals.append(
             f"Get the items that matter to you. <extra_info>Points: {listed}. "
             f"No agreement is worth {walk_away} points to you.</extra_info>"
         )
-    shown = [names[i] for i in rng.permutation(4)]
     issues = tuple(Issue(name, "item", (0, 1)) for name in shown)
     payoff = Payoff("division", issues, tuple(sides), material=MATERIAL)
     listing = ", ".join(f"the {name}" for name in shown[:-1]) + f" and the {shown[-1]}"

@@ -53,7 +53,9 @@ def _some(options: list[str], rng: np.random.Generator) -> tuple[str, ...]:
 
 
 def _goal(points: dict[str, dict[str, int]], walk_away: int) -> str:
-    told = ". ".join(f"{issue.capitalize()}: " + ", ".join(f"{o} {p}" for o, p in t.items()) for issue, t in points.items())
+    """What matters most stands first."""
+    first = sorted(points.items(), key=lambda entry: -max(entry[1].values()))
+    told = ". ".join(f"{issue.capitalize()}: " + ", ".join(f"{o} {p}" for o, p in table.items()) for issue, table in first)
     return (
         f"Agree on a day, an hour and a place that suit you. <extra_info>Points: {told}. "
         f"Not meeting is worth {walk_away} points to you.</extra_info>"
