@@ -20,7 +20,9 @@ def draws(family, hard, has_zone, seed=0):
 def price_payoff(seller_limit=60, seller_best=100, buyer_limit=90, buyer_best=50):
     seller = SidePayoff({"price": 1}, walk_away=seller_limit, best=seller_best)
     buyer = SidePayoff({"price": -1}, walk_away=-buyer_limit, best=-buyer_best)
-    return Payoff("bargaining", (Issue("price", "amount", range(50, 101, 5), unit="$"),), (seller, buyer), material=True)
+    return Payoff(
+        "bargaining", (Issue("price", "amount", range(50, 101, 5), unit="$"),), (seller, buyer), material=True
+    )
 
 
 def test_price_goals_are_the_share_of_the_hoped_for_gain():

@@ -36,7 +36,13 @@ def start(root: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "sotopia_pi.app.cli", "run", "params/smoke.yaml"]
     environment = {**os.environ, "SOTOPIA_PI_HOME": str(root), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -109,7 +115,11 @@ def test_every_variant_meets_the_partner_in_both_speaking_orders(whole):
 
 def test_results_are_written_for_scripts(whole):
     results = json.loads((whole / "outputs/smoke/10_results/results.json").read_text())["results"]
-    goal = next(r for r in results if (r["tasks"], r["variant"], r["side"], r["dimension"]) == ("all", "expert", "agent", "goal"))
+    goal = next(
+        r
+        for r in results
+        if (r["tasks"], r["variant"], r["side"], r["dimension"]) == ("all", "expert", "agent", "goal")
+    )
     assert goal["low"] <= goal["mean"] <= goal["high"] and goal["n_episodes"] == 2 * goal["n_tasks"]
 
 
@@ -129,7 +139,9 @@ def test_a_run_killed_three_times_has_the_same_contents_and_nothing_twice(whole,
 
 def test_a_training_killed_in_the_middle_ends_with_the_same_adapter(whole, killed):
     for folder in ("03_behavior_cloning/bc", "05_self_reinforcement/sr", "05_self_reinforcement/bc_sr"):
-        results = [json.loads((r / "outputs/smoke" / folder / "settings.json").read_text())["result"] for r in (whole, killed)]
+        results = [
+            json.loads((r / "outputs/smoke" / folder / "settings.json").read_text())["result"] for r in (whole, killed)
+        ]
         assert results[0]["adapter_digest"] == results[1]["adapter_digest"], folder
 
 

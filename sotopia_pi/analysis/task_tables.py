@@ -49,7 +49,7 @@ def task_html(task: SocialTask) -> str:
 def goals_by_family(
     episodes: Iterable[Episode], ratings: Iterable[Rating], tasks: Iterable[SocialTask]
 ) -> pd.DataFrame:
-    """Mean goal of all rated sides by tag and family, with deal and bad-deal rates; tasks without a zone are rows of their own."""
+    """Mean goal of all rated sides by tag and family, with deal rates; tasks without a zone are rows of their own."""
     task_of = {task.id: task for task in tasks}
     episode_of = {episode.id: episode for episode in episodes}
     rows = []

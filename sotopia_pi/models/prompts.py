@@ -21,9 +21,9 @@ Secret, never tell: {secret}
 You meet {other}
 {scenario}
 Goal: {goal}
-Say one short sentence a turn. {closing}Other acts: [action] ..., [leave]."""
+One short sentence a turn. {closing}Other acts: [action] ..., [leave]."""
 
-CHAT_CLOSING = "A deal closes when both name the same terms or one accepts the other's last offer. "
+CHAT_CLOSING = "A deal closes when one accepts the other's last offer or names the same terms; then [leave]. "
 CHAT_EXAMPLES = "Examples of such talks, with other people:\n{examples}\n\nNow it is your turn."
 CHAT_FIRST = "(You speak first.)"
 CHAT_NONE = "[none]"
@@ -103,8 +103,8 @@ def chat_messages(observation: Observation, few_shot: tuple[tuple[str, ...], ...
 
     Prompts are paid for at every turn, so this format is compact by rule: of one's own profile it shows name, age,
     occupation, the first sentence about personality, and the secret; of the other's visible profile name, age and
-    occupation, then one sentence, about personality where that is visible (friends and closer) and the public
-    information otherwise. `sotopia` shows every field.
+    occupation, and one sentence about personality where that is visible (friends and closer). What lies between the
+    two is left to the scenario. `sotopia` shows every field.
     """
     messages = [Message("system", _with_examples(_chat_system(observation), few_shot), supervised=False)]
     if observation.side == 0:
@@ -219,8 +219,8 @@ def _who(observation: Observation) -> str:
     head = [seen[key] for key in ("name", "age") if key in seen]
     if "occupation" in seen:
         head.append(_lower_first(seen["occupation"]))
-    told = seen.get("personality_and_values") or seen.get("public_info")
     who = _sentence(", ".join(head) or "a stranger")
+    told = seen.get("personality_and_values")
     return f"{who} {_first_sentence(told)}" if told else who
 
 

@@ -24,7 +24,9 @@ class Speech:
     retries: int = 1
 
 
-def model_policy(model: LocalModel, name: str, speech: Speech, adapter: str | None = None, few_shot: tuple = ()) -> LLMPolicy:
+def model_policy(
+    model: LocalModel, name: str, speech: Speech, adapter: str | None = None, few_shot: tuple = ()
+) -> LLMPolicy:
     """The local model, with or without an adapter, as a policy named after its variant."""
     return LLMPolicy(
         model.chat(adapter),
@@ -68,4 +70,3 @@ def evaluation_plans(
     return [
         plan for variant, agent in agents.items() for plan in against(tasks, agent, partner, rules, seed, tag=variant)
     ]
-

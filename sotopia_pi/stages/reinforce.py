@@ -73,7 +73,11 @@ class Reinforced:
         return self.folder is not None
 
     def __str__(self) -> str:
-        return f"{self.variant}: adapter {self.adapter_digest}" if self.trained else f"{self.variant} not trained: {self.reason}"
+        return (
+            f"{self.variant}: adapter {self.adapter_digest}"
+            if self.trained
+            else f"{self.variant} not trained: {self.reason}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {

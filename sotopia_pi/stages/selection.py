@@ -157,7 +157,9 @@ def select(
     )
 
 
-def _filters(only_completed: bool, keep_failed_turns: bool, keep_leaks: bool) -> dict[str, Callable[[_Candidate], bool]]:
+def _filters(
+    only_completed: bool, keep_failed_turns: bool, keep_leaks: bool
+) -> dict[str, Callable[[_Candidate], bool]]:
     """What a side must pass before any recipe sees it, in order."""
     return {
         "side under study": lambda c: c.episode.agent_side in (None, c.side),

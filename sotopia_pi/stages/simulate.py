@@ -68,14 +68,20 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
     return Collected(tuple(here[plan.id] for plan in plans), found)
 
 
-def self_play(tasks: Sequence[SocialTask], policy: Policy, rules: Rules, seed: int, tag: str, repeats: int = 1) -> list[EpisodePlan]:
+def self_play(
+    tasks: Sequence[SocialTask], policy: Policy, rules: Rules, seed: int, tag: str, repeats: int = 1
+) -> list[EpisodePlan]:
     """Plans with one policy on both sides of every task, as in the paper's data rounds."""
     return [
-        EpisodePlan(task, (policy, policy), rules, seed, repeat=repeat, tag=tag) for task in tasks for repeat in range(repeats)
+        EpisodePlan(task, (policy, policy), rules, seed, repeat=repeat, tag=tag)
+        for task in tasks
+        for repeat in range(repeats)
     ]
 
 
-def against(tasks: Sequence[SocialTask], agent: Policy, partner: Policy, rules: Rules, seed: int, tag: str) -> list[EpisodePlan]:
+def against(
+    tasks: Sequence[SocialTask], agent: Policy, partner: Policy, rules: Rules, seed: int, tag: str
+) -> list[EpisodePlan]:
     """Plans of an agent against a fixed partner on every task, in both speaking orders."""
     return [
         EpisodePlan(task, (agent, partner) if side == 0 else (partner, agent), rules, seed, agent_side=side, tag=tag)

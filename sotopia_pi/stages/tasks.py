@@ -55,7 +55,7 @@ def _spread(families: Sequence[str], n: int) -> list[str]:
 
 
 def _template_turns(family: str, split: str, rng: np.random.Generator) -> Iterable[ScenarioTemplate]:
-    """All templates of a family and split in a drawn order, over and over: no template is used twice before all were."""
+    """All templates of a family and split in a drawn order, over and over: each once before any comes twice."""
     templates = scenario_templates(family, SPLITS[split])
     if not templates:
         raise ValueError(f"no scenario template of family {family!r} for split {split!r} in world/data/templates.jsonl")
@@ -95,8 +95,8 @@ class Overlap:
         """Raises ValueError when a template, a text or an item occurs on both sides, or two texts nearly agree."""
         if self.templates or self.same_text or self.items or self.near > NEAR_DUPLICATE:
             raise ValueError(
-                f"evaluation tasks are not held out: {self.templates} templates, {self.same_text} texts and {self.items} "
-                f"items are shared with training, closest texts {self.nearest} at {self.near:.2f} "
+                f"evaluation tasks are not held out: {self.templates} templates, {self.same_text} texts and "
+                f"{self.items} items are shared with training, closest texts {self.nearest} at {self.near:.2f} "
                 f"(allowed: 0, 0, 0 and {NEAR_DUPLICATE}); move the template to one split in world/data/templates.jsonl"
             )
 

@@ -95,7 +95,7 @@ def _terms(found: Sequence[Clause], issue: Issue, speaker: int, alone: bool) -> 
         else:
             mentions = list(amounts(clause.text, issue, alone))
         for mention in mentions:
-            firm = firmness(clause, mention.start, mention.end)
+            firm = firmness(clause, mention.start, mention.end, issue.kind == "amount")
             if firm != BLOCKED and not _echo(found, number, mention) and not _dropped_if(found, number):
                 terms.append(_Term(mention.option, firm, number, mention))
     return terms

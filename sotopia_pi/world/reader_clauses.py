@@ -55,6 +55,8 @@ _HARMLESS = re.compile(
     r"|get) (?:any )?better than\b"
     r"|\bif not\b|\bor not\b|\bno (?:longer|more) than fair\b"
 )
+_ANNOUNCING = re.compile(r"\bthis(?=:\s)")
+"""The `this` of "I can do this: 8 days": it points to own terms that follow, not to the other's."""
 
 
 def any_of(*ways: str) -> re.Pattern:
@@ -88,10 +90,10 @@ def sentences(text: str) -> list[str]:
 
 
 def clauses(text: str) -> list[Clause]:
-    """All clauses of a plain text in order. Turns of phrase that hold a harmless `not` are taken out."""
+    """All clauses of a plain text in order, without a `this:` and turns of phrase that hold a harmless `not`."""
     found = []
     for number, sentence in enumerate(sentences(text)):
         question = sentence.rstrip("\"') ").endswith("?")
-        body = _HARMLESS.sub(" ", sentence.strip().rstrip(".!?;\"' "))
+        body = _ANNOUNCING.sub(" ", _HARMLESS.sub(" ", sentence.strip().rstrip(".!?;\"' ")))
         found += [Clause(part.strip(), number, question) for part in _CLAUSE.split(body) if part.strip()]
     return found

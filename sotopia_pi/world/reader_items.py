@@ -62,7 +62,11 @@ NOBODY = -1
 
 @dataclass
 class _Division:
-    """The division as it grows while the words are read from left to right."""
+    """The division as it grows while the words are read from left to right.
+
+    given: items that the sentence at hand gave to a side; earlier: the side, for those it then names again;
+    contested: items that it gave to both sides.
+    """
 
     speaker: int
     names: Sequence[str]
@@ -71,24 +75,31 @@ class _Division:
     holder: int | None = None
     run: list[str] = field(default_factory=list)
     named: list[str] = field(default_factory=list)
+    given: set[str] = field(default_factory=set)
+    earlier: dict[str, int] = field(default_factory=dict)
+    contested: set[str] = field(default_factory=set)
     local: str = ""
 
     def give(self, names: Sequence[str], side: int) -> None:
         for name in names:
             self.holders[name] = side
+            self.given.add(name)
+            self.contested.discard(name)
 
 
 def divide(sentences: Sequence[str], items: Sequence[Issue], speaker: int) -> dict[str, int]:
     """Item name -> side that gets it, as far as the speaker offers or claims it.
 
     With one side's list only, everything unnamed goes to the other side; with both lists, what is left out stays
-    out. What the other is said to want, what was the case in the past, and "A or B" divide nothing.
+    out. An item that one sentence gives to both sides goes to neither. What the other is said to want, what was the
+    case in the past, and "A or B" divide nothing.
     """
     pattern = _items_pattern(tuple(issue.name for issue in items))
     division = _Division(speaker, [issue.name for issue in items])
     for sentence in sentences:
         if not (_ASKING_WHY.match(sentence) or _ASKING_WISHES.match(sentence) or takes_back(sentence)):
             _read_sentence(division, sentence, pattern)
+            _contest(division)
         division.holder, division.run, division.local = None, [], ""
     return _completed(division)
 
@@ -103,10 +114,19 @@ def _completed(division: _Division) -> dict[str, int]:
     unheld = [name for name in division.names if name not in division.holders]
     if division.rest is not None:
         return held | dict.fromkeys(unheld, division.rest)
-    sides = set(held.values())
+    sides = {0, 1} if division.contested else set(held.values())
     if len(sides) == 1 and unheld:
         return held | dict.fromkeys([n for n in division.names if n not in held], 1 - sides.pop())
     return held
+
+
+def _contest(division: _Division) -> None:
+    """Takes from both sides what the sentence just read gave to one and then to the other."""
+    for name, side in division.earlier.items():
+        if {side, division.holders.get(name)} == {0, 1}:
+            division.contested.add(name)
+            division.holders[name] = NOBODY
+    division.earlier, division.given = {}, set()
 
 
 def _read_sentence(division: _Division, sentence: str, pattern: re.Pattern) -> None:
@@ -116,6 +136,8 @@ def _read_sentence(division: _Division, sentence: str, pattern: re.Pattern) -> N
     ahead = [name for _, _, name in marks]
     for position, (_, match, name) in enumerate(marks):
         if name is not None:
+            if name in division.given:
+                division.earlier.setdefault(name, division.holders[name])
             _item(division, name)
         else:
             _cue(division, match, sentence, bool(set(ahead[position + 1 :]) - {None}))

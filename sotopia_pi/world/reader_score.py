@@ -1,4 +1,27 @@
-"""How well the reader reads: precision and recall on utterances that people labelled."""
+"""How well the reader reads: precision and recall on hand-labelled utterances.
+
+Figures on tests/data/utterances.jsonl (`pytest tests/test_reader.py -s -k are_read_as_labelled` prints the current
+ones). `cloned`: what a behavior-cloned SmolLM2-135M said to the scripted partner in the product's own prompts; distinct
+utterances, odd ones preferred, labelled before they were read.
+
+    source        n   offers: precision   recall          acceptances: precision   recall
+    First reading of `cloned`, with the reader as it was:
+    written     228   1.000 (of 140)      1.000 (of 140)  1.000 (of 32)            1.000 (of 32)
+    base model   72   0.720 (of 25)       1.000 (of 18)   0.800 (of 5)             1.000 (of 4)
+    cloned      213   0.938 (of 178)      0.879 (of 190)  0.571 (of 7)             1.000 (of 4)
+    After mending the reader on what it had misread there:
+    written     228   1.000 (of 140)      1.000 (of 140)  1.000 (of 32)            1.000 (of 32)
+    base model   72   0.720 (of 25)       1.000 (of 18)   0.800 (of 5)             1.000 (of 4)
+    cloned      213   1.000 (of 177)      0.932 (of 190)  1.000 (of 4)             1.000 (of 4)
+    all models  285   0.965 (of 202)      0.938 (of 208)  0.889 (of 9)             1.000 (of 8)
+
+Only the first reading of `cloned` is surely on utterances that the rules were not fitted to, and it is no blind one:
+much of their wording is the scripted expert's, and the dialogues they were labelled in hold the partner's answers,
+which rest on the reader. Models accept rarely, and no model took anything back (the 10 withdrawals are all written;
+precision and recall 1.000). The 13 offers of `cloned` still missed are sums in cost sharing with nobody to pay them
+("my proposal would be $25"), most likely meant as the speaker's own share: they stay unread, for they might mean the
+other's.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

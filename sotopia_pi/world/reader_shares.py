@@ -9,7 +9,8 @@ _PAY = (
     r"(?:pay|cover|put in|put down|chip in|contribute|throw in|give|do|take|take care of|handle|go|add|kick in"
     r"|spend|afford|manage|offer|bring|owe|paying|covering|contributing|putting in)"
 )
-_SOON = r"(?:\w+ ){0,4}?"
+_SOON = r"(?:(?!(?:i|me|you)\b)\w+ ){0,4}?"
+"""A few words that name no other payer: in "you can have me pay $30" it is not you who pays."""
 _I = re.compile(
     rf"\b(?:i {_SOON}{_PAY}|my (?:\w+ )?(?:share|part|half|portion|contribution|side|offer)|me (?:paying|covering)"
     rf"|from me|for me|on me|mine|me)\b"
@@ -35,7 +36,7 @@ def share(clause: str, issue: Issue, speaker: int, alone: bool) -> list[Mention]
     """Shares named in a plain clause, each as the amount that side `issue.payer` pays of `issue.total`.
 
     "I pay $40" is the speaker's share, "you pay $40" the other's, "$60 each" and "half" an even split. A number with
-    nobody to pay it is no share; neither is the bill itself.
+    nobody to pay it ("my wish: $40") is no share; neither is the bill itself, nor "I can do $40 and $80" of $120.
     """
     even = _EVEN.search(clause)
     if even and not re.search(r"\$|\d{2}(?!\d*[\s/-]+50)", clause[: even.start()] + clause[even.end() :]):
@@ -55,8 +56,16 @@ def share(clause: str, issue: Issue, speaker: int, alone: bool) -> list[Mention]
         found = [m for m in amounts(clause, issue, alone) if m.option <= issue.total]
         found = [m for m in found if m.option != issue.total or _payer(clause, m, speaker) is not None]
         if len(found) == 2 and sum(int(m.option) for m in found) == issue.total:
-            found = found[:1]
+            found = found[:1] if _told_apart(clause, *found) else []
     return [shared for m in found if (shared := _as_payers(clause, m, issue, speaker)) is not None]
+
+
+def _told_apart(clause: str, one: Mention, two: Mention) -> bool:
+    """True when a payer is named between two sums that make up the bill, or after them."""
+    first, second = sorted((one, two), key=lambda mention: mention.start)
+    return any(
+        who.search(part) for who in (_I, _YOU) for part in (clause[first.end : second.start], clause[second.end :])
+    )
 
 
 def _as_payers(clause: str, mention: Mention, issue: Issue, speaker: int) -> Mention | None:

@@ -39,20 +39,22 @@ _QUOTED = any_of(
 _ELSEWHERE = any_of(
     r"\b(?:would|could|should|might) have\b|\bhad (?:offered|paid|said|been|asked)\b",
     r"(?<!if i )(?<!if you )(?<!if we )\bpaid\b|\b(?:bought|used to|sold|sells|(?:ones?|they|people|shops?"
-    r"|stores?) sell|ago|originally|brand new|new ones?"
-    r"|retails?)\b",
+    r"|stores?) sell|ago|originally)\b",
     r"\btakes? (?:me|us|you|him|her|them)\b|\blast (?:year|month|week|time|summer|winter|spring|fall|night)\b",
-    r"\bit costs?\b|\bcosts? (?:me|about|around|over|more|at)\b|\bcost\b(?! you)",
-    r"\b(?:worth|market|online|elsewhere|average|usually|normally|list(?:ed|s|ing)?|valued?|appraised|income|refund"
-    r"|rent"
-    r"|budget)\b",
+    r"\b(?:elsewhere|usually|normally)\b",
     r"\bi was asking\b|\bi have been\b|\bi (?:\w+ )?(?:went|visited|met|tried|saved)\b",
     r"\b(?:someone|somebody|another|others?|they|he|she|people|guys?|buyers?|sellers?|friends?|brother|sister"
     r"|neighbou?r)\b.*"
     r"\b(?:offer(?:ed|s|ing)?|pa(?:y|ys|id)|wants?|wanted|asks?|asked|charg\w+|got|gets?|said|told|set)\b",
     r"^(?:because|since)\b",
 )
-"""Past, other people, other goods, reasons."""
+"""Past, other people, reasons."""
+_OTHER_SUMS = any_of(
+    r"\bit costs?\b|\bcosts? (?:me|about|around|over|more|at)\b|\bcost\b(?! you)",
+    r"\b(?:worth|market|online|average|list(?:ed|s|ing)?|valued?|appraised|income|refund|rent|budget"
+    r"|brand new|new ones?|retails?)\b",
+)
+"""What other goods cost, or the same ones elsewhere. Said of sums only: one may well meet at "the market hall"."""
 _QUESTIONED = any_of(
     r"^(?:so |and |but |well |wait |really )*(?:why(?! (?:do )?not)|how (?:did|do you|come|is it)"
     r"|what (?:makes|made|is wrong|is so|does)|did|do you (?:mean|want|need|think|really|like|know|remember)"
@@ -80,8 +82,8 @@ _FROM = re.compile(r"\bfrom (?:the |my |your )?$")
 _ONWARD = re.compile(r"\b(?:to|down|up)\b")
 
 
-def firmness(clause: Clause, start: int, end: int) -> int:
-    """OFFERED, NAMED or BLOCKED for a term at these characters of a clause."""
+def firmness(clause: Clause, start: int, end: int, is_sum: bool) -> int:
+    """OFFERED, NAMED or BLOCKED for a term at these characters of a clause. is_sum: an amount, not a day or a place."""
     text = clause.text
     before = text[:start]
     if _APART.search(before) or (_FROM.search(before) and _ONWARD.search(text, end)):
@@ -92,6 +94,8 @@ def firmness(clause: Clause, start: int, end: int) -> int:
     if agreed:
         return OFFERED
     if _REFUSED.search(text) or _QUOTED.search(text) or _ELSEWHERE.search(text):
+        return BLOCKED
+    if is_sum and _OTHER_SUMS.search(text):
         return BLOCKED
     if clause.question and _QUESTIONED.match(text):
         return BLOCKED

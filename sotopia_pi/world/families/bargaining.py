@@ -32,10 +32,10 @@ def draw(fields: dict, rng: np.random.Generator, hard: bool, has_zone: bool) -> 
     seller = SidePayoff({"price": 1}, walk_away=seller_limit, best=seller_best)
     buyer = SidePayoff({"price": -1}, walk_away=-buyer_limit, best=-buyer_best)
     goals = (
-        f"Sell the {item['name']} for as much as you can. <extra_info>You hope for ${seller_best}. "
-        f"Below ${seller_limit} you would rather keep it.</extra_info>",
-        f"Buy the {item['name']} for as little as you can. <extra_info>You hope for ${buyer_best}. "
-        f"Above ${buyer_limit} you would rather do without.</extra_info>",
+        f"Sell the {item['name']} for as much as you can. <extra_info>You hope for ${seller_best} and can come down to "
+        f"${seller_limit}; rather than less you keep it.</extra_info>",
+        f"Buy the {item['name']} for as little as you can. <extra_info>You hope for ${buyer_best} and can go up to "
+        f"${buyer_limit}; rather than more you do without.</extra_info>",
     )
     sides = ((seller, goals[0]), (buyer, goals[1]))
     first, second = sides if rng.random() < 0.5 else sides[::-1]

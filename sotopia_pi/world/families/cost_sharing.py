@@ -15,14 +15,16 @@ MATERIAL = True
 
 
 def draw(fields: dict, rng: np.random.Generator, hard: bool, has_zone: bool) -> Draw:
-    """Limits lie around half of the bill: 3 to 4 steps beyond it on either side, 1 to 2 when hard, below it without a zone."""
+    """Limits lie 3 to 4 steps beyond half of the bill on either side, 1 to 2 when hard, below it without a zone."""
     item = fields["items"][rng.integers(len(fields["items"]))]
     total, step = int(item["total"]), int(item["step"])
     room = (-1, 0) if not has_zone else (1, 3) if hard else (3, 5)
     half = total // 2 // step * step
     most = [half + step * int(rng.integers(*room)) for _ in (0, 1)]
     if has_zone:
-        hopes = [total - most[1 - side] - step * int(rng.integers(2, 4) if hard else rng.integers(-1, 2)) for side in (0, 1)]
+        hopes = [
+            total - most[1 - side] - step * int(rng.integers(2, 4) if hard else rng.integers(-1, 2)) for side in (0, 1)
+        ]
     else:
         hopes = [limit - 4 * step for limit in most]
     hopes = [max(step, min(hope, limit - 2 * step)) for hope, limit in zip(hopes, most, strict=True)]
@@ -31,8 +33,8 @@ def draw(fields: dict, rng: np.random.Generator, hard: bool, has_zone: bool) -> 
         SidePayoff({"share": 1}, walk_away=total - most[1], best=total - hopes[1]),
     )
     goals = tuple(
-        f"Agree on who pays how much of the ${total}. <extra_info>You hope to pay ${hope}. "
-        f"Rather than more than ${limit} you would leave it open.</extra_info>"
+        f"Agree on who pays how much of the ${total}. <extra_info>You hope to pay ${hope} and can go up to "
+        f"${limit}; rather than pay more you leave it open.</extra_info>"
         for hope, limit in zip(hopes, most, strict=True)
     )
     lowest = min(hopes[0], total - most[1], most[0])

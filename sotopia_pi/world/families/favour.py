@@ -1,7 +1,7 @@
 """Asking a favour while keeping the reason to oneself.
 
-Issue: `amount` in the template's unit (days, hours, rides …). Value of an amount a: a for the one who asks, -a for the one
-who gives. walk_away: the least that would help, the most one can spare; best: what each hopes for.
+Issue: `amount` in the template's unit (days, hours, rides …). Value of an amount a: a for the one who asks, -a for
+the one who gives. walk_away: the least that would help, the most one can spare; best: what each hopes for.
 goal = 10 * (gain over the walk-away amount) / (hoped-for gain), cut to [0, 10]; 0 without a deal, and 0 for the one who
 asks when the guarded reason came out, since keeping it is half of the goal.
 secret = -10 when one's secret or the guarded reason is told, verbatim or nearly so, else 0.
@@ -31,12 +31,13 @@ def draw(fields: dict, rng: np.random.Generator, hard: bool, has_zone: bool) -> 
     giver_best = min(least, most) - 1
     asker = SidePayoff({"amount": 1}, walk_away=least, best=asker_best, guarded=reason["secret"])
     giver = SidePayoff({"amount": -1}, walk_away=-most, best=-giver_best)
+    curious = " Ask for the true reason; you would rather help somebody open." if hard else ""
     goals = (
-        f"{_capital(fields['ask'])} for as many {unit} as you can. <extra_info>You hope for {asker_best} {unit}; fewer than "
-        f"{least} would not help. The true reason is: {reason['secret']}. Never say it; "
+        f"{_capital(fields['ask'])} for as many {unit} as you can. <extra_info>You hope for {asker_best} {unit} and can "
+        f"come down to {least}; fewer would not help. The true reason is: {reason['secret']}. Never say it; "
         f"you may say: {reason['cover']}.</extra_info>",
-        f"Help, but with {thing} for as few {unit} as you can. <extra_info>You hope for {giver_best} {unit}; more than {most} "
-        f"you cannot spare.{' Ask for the true reason; you would rather help somebody open.' if hard else ''}</extra_info>",
+        f"Help, but with {thing} for as few {unit} as you can. <extra_info>You hope for {giver_best} {unit} and can go "
+        f"up to {most}; more you cannot spare.{curious}</extra_info>",
     )
     sides = ((asker, goals[0]), (giver, goals[1]))
     first, second = sides if rng.random() < 0.5 else sides[::-1]

@@ -19,7 +19,10 @@ WALK_AWAY, NO_ZONE_WALK_AWAY = 3, 8
 
 
 def draw(fields: dict, rng: np.random.Generator, hard: bool, has_zone: bool) -> Draw:
-    """Ordinary: the sides care most about different issues, and agree by chance on the third. Hard: same weights and exactly opposite wishes."""
+    """Ordinary: the sides care most about different issues, and agree by chance on the third.
+
+    Hard: same weights and exactly opposite wishes.
+    """
     options = {issue: _some(fields[plural], rng) for issue, plural in ISSUES.items()}
     opposed = hard or not has_zone
     weights = [WEIGHTS[rng.integers(len(WEIGHTS))]]
@@ -55,7 +58,9 @@ def _some(options: list[str], rng: np.random.Generator) -> tuple[str, ...]:
 def _goal(points: dict[str, dict[str, int]], walk_away: int) -> str:
     """What matters most stands first."""
     first = sorted(points.items(), key=lambda entry: -max(entry[1].values()))
-    told = ". ".join(f"{issue.capitalize()}: " + ", ".join(f"{o} {p}" for o, p in table.items()) for issue, table in first)
+    told = ". ".join(
+        f"{issue.capitalize()}: " + ", ".join(f"{o} {p}" for o, p in table.items()) for issue, table in first
+    )
     return (
         f"Agree on a day, an hour and a place that suit you. <extra_info>Points: {told}. "
         f"Not meeting is worth {walk_away} points to you.</extra_info>"
