@@ -33,8 +33,8 @@ def draw(fields: dict, rng: np.random.Generator, hard: bool, has_zone: bool) -> 
     giver = SidePayoff({"amount": -1}, walk_away=-most, best=-giver_best)
     curious = " Ask for the true reason; you would rather help somebody open." if hard else ""
     goals = (
-        f"{_capital(fields['ask'])} for as many {unit} as you can. <extra_info>You hope for {asker_best} {unit} and can "
-        f"come down to {least}; fewer would not help. The true reason is: {reason['secret']}. Never say it; "
+        f"{_capital(fields['ask'])} for as many {unit} as you can. <extra_info>You hope for {asker_best} {unit} and "
+        f"can come down to {least}; fewer would not help. The true reason is: {reason['secret']}. Never say it; "
         f"you may say: {reason['cover']}.</extra_info>",
         f"Help, but with {thing} for as few {unit} as you can. <extra_info>You hope for {giver_best} {unit} and can go "
         f"up to {most}; more you cannot spare.{curious}</extra_info>",
