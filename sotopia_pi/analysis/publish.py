@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from sotopia_pi.analysis.plots import save_figure
 from sotopia_pi.analysis.tables import shown
@@ -16,12 +17,12 @@ class Publisher:
 
     folder: Path
 
-    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Write `tables/<name>.csv` with all columns; returns the table for reading."""
+    def table(self, name: str, table: pd.DataFrame) -> Styler:
+        """Write `tables/<name>.csv` with all columns; returns the table for reading, without row numbers."""
         path = self.folder / "tables" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False)
-        return shown(table)
+        return shown(table).style.hide(axis="index").format(precision=2, escape="html")
 
     def figure(self, name: str, figure: Figure) -> Figure:
         """Write `figures/<name>.png` and `.svg`; returns the figure."""
