@@ -93,7 +93,9 @@ def test_every_stage_is_complete_and_has_a_page(whole):
     for stage in STAGES:
         assert read_manifest(whole / "outputs/smoke" / stage) is not None, stage
         assert (whole / "outputs/smoke" / stage / "report.html").stat().st_size > 1000
-    assert "Goal" in (whole / "outputs/smoke/report/index.html").read_text()
+    page = (whole / "outputs/smoke/report/index.html").read_text()
+    assert "held-out tasks from" in page and 'src="data:image/png;base64,' in page, "it starts with the answer"
+    assert all(f"../{stage}/report.html" in page for stage in STAGES)
 
 
 def test_sr_and_bc_sr_are_really_trained(whole):

@@ -85,8 +85,7 @@ class ItemFile:
         if not self.path.exists():
             return
         seen: set[str] = set()
-        lines = self.path.read_bytes().split(b"\n")
-        torn = lines.pop()
+        *lines, _torn = self.path.read_bytes().split(b"\n")
         for number, line in enumerate(lines, 1):
             try:
                 item = json.loads(line)
@@ -99,7 +98,6 @@ class ItemFile:
             if item_id not in seen:
                 seen.add(item_id)
                 yield item
-        del torn
 
     def _cut_torn_line(self) -> None:
         if not self.path.exists():
