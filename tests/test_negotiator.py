@@ -63,10 +63,12 @@ def test_everything_the_expert_says_at_play_reads_back_as_what_it_did(self_play)
     for task, episode in self_play:
         state = DealState(task.payoff.issues)
         for turn in episode.turns:
-            before = state.offers[1 - turn.side]
+            before, deal_before = state.offers[1 - turn.side], state.deal
             state = state.step(turn)
             reading = read(turn.action.argument, task.payoff.issues, turn.side)
-            if turn.action.type == "speak":
+            if turn.action.type == "speak" and deal_before:
+                assert not (reading.terms or reading.accepts), "after a deal it thanks, and says nothing about terms"
+            elif turn.action.type == "speak":
                 assert bool(reading.terms) != reading.accepts, turn.action.argument
                 assert not reading.accepts or state.deal == before, turn.action.argument
 
@@ -127,6 +129,16 @@ def test_it_accepts_what_is_as_good_as_its_own_next_offer():
     episode = talk(task, expert(), Lines("I say $180."))
     assert deal_of(task, episode) == {"price": 180}
     assert episode.ending == "left"
+
+
+def test_it_thanks_whoever_accepted_and_leaves_after_its_own_acceptance_was_heard():
+    task = price_task()
+    accepting = talk(task, expert(), Lines("Deal.", "See you."))
+    thanks = [phrase for phrases in expert_phrases()["thanks"].values() for phrase in phrases]
+    assert deal_of(task, accepting) == {"price": 200} and said_by(accepting, 0)[1] in thanks
+    assert accepting.turns[4].action.type == "leave" and deal_of(task, accepting) == {"price": 200}
+    accepted = talk(task, expert(), Lines("I say $180.", "Fine."))
+    assert [turn.action.type for turn in accepted.turns if turn.side == 0] == ["speak", "speak", "leave"]
 
 
 def test_two_experts_find_the_trade_that_gives_each_what_it_wants_most(tasks):
@@ -193,10 +205,10 @@ def test_the_same_seed_says_the_same_and_another_seed_something_else():
 def test_characters_differ_in_voice_and_patience():
     people = characters().values()
     assert len({voice_of(person) for person in people}) >= 5
-    tempers = {temper_of(person, np.random.default_rng(0)) for person in people}
+    tempers = {temper_of(person) for person in people}
     assert len(tempers) >= 3 and all(t.firmness in (0, 1) and t.patience in (1, 2) for t in tempers)
     soft = dataclasses.replace(next(iter(people)), big_five="Agreeableness - High; Neuroticism - High")
-    assert temper_of(soft, np.random.default_rng(0)) == Temper(firmness=0, patience=1)
+    assert temper_of(soft) == Temper(firmness=0, patience=1)
 
 
 def test_it_decides_from_what_it_may_see_only():

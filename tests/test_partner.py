@@ -15,6 +15,7 @@ from sotopia_pi.models.partner import (
     WARM_THEN_FIRM,
     EvaluationPartner,
     evaluation_partner,
+    training_partner,
 )
 from sotopia_pi.models.phrasing import partner_phrases
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
@@ -154,3 +155,18 @@ def test_the_expert_beats_every_trivial_policy_by_more_than_a_point_and_a_half()
     for policy in trivial_policies():
         assert ours - _mean_goal(policy, tasks) >= 1.5, policy.name
     assert ours > _mean_goal(step_conceder(), tasks) - 0.3
+
+
+def test_training_never_meets_the_held_out_kinds_nor_half_of_the_phrasings():
+    trainer = training_partner(seed=3)
+    kinds = {trainer.habits(f"task-{k}").kind.name for k in range(200)}
+    assert kinds == {"fair", "tough", "generous"}
+    assert {kind.name for kind in KINDS} - kinds == {"late doubler", "warm then firm", "prober"}
+    assert trainer.digest != evaluation_partner(3).digest
+    tasks = draw_tasks("bc", TaskCounts(40), seed=0)
+    known = [line for lines in trainer.phrases.values() for line in lines]
+    unseen = [line for lines in partner_phrases().values() for line in lines if line not in known]
+    assert len(unseen) >= 0.4 * (len(known) + len(unseen))
+    said = [text for task in tasks for text in said_by(talk(task, expert(), trainer), 1)]
+    begun = [line.split("{")[0].strip() for line in unseen]
+    assert not [text for text in said for line in begun if len(line) > 6 and text.startswith(line)]

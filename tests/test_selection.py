@@ -1,5 +1,7 @@
 """Selection keeps the sides that a reader of the recipe would keep by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from sotopia_pi.stages.selection import KeptSide, select
@@ -190,3 +192,19 @@ def test_errors_name_what_is_allowed():
 def test_kept_sides_survive_the_file():
     for kept in select(*table([(3, 9)]), "code").kept:
         assert KeptSide.from_dict(kept.to_dict()) == kept
+
+
+def test_a_stratum_ranks_hard_and_ordinary_tasks_of_a_family_apart():
+    from toy_talks import price_task
+
+    tasks = {"easy": price_task(), "hard": replace(price_task(), hard=True)}
+    episodes, ratings = [], []
+    for name, goals in (("easy", [(9, 8), (7, 6)]), ("hard", [(3, 2), (2, 1)])):
+        some, rated = table(goals, task=name, prefix=name)
+        episodes, ratings = episodes + some, ratings + rated
+    by_family = select(episodes, ratings, "top-share", group_by="family", share=0.5)
+    assert names(by_family) == ["easy1/0", "easy1/1", "easy2/0", "easy2/1"]
+    apart = select(episodes, ratings, "top-share", group_by="stratum", tasks=tasks, share=0.5)
+    assert names(apart) == ["easy1/0", "easy1/1", "hard1/0", "hard1/1"]
+    with pytest.raises(ValueError, match="task hard is not among the 1 given"):
+        select(episodes, ratings, "top-share", group_by="stratum", tasks={"easy": tasks["easy"]})

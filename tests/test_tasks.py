@@ -66,3 +66,17 @@ def test_a_goal_is_shown_to_its_owner_without_tags_and_with_their_content():
 def test_a_scenario_with_one_goal_is_refused():
     with pytest.raises(ValueError, match="exactly two goals"):
         Scenario("t", "c", "s", "text", ("only one",), 0)
+
+
+def test_a_family_with_more_weight_comes_up_more_often_and_a_quarter_of_it_stays_hard():
+    tasks = draw_tasks("bc", TaskCounts(40, weights={"bargaining": 2, "meeting": 3, "division": 3, "favour": 2}), 0)
+    assert Counter(t.family for t in tasks) == {"bargaining": 8, "division": 12, "meeting": 12, "favour": 8}
+    assert Counter(t.family for t in tasks if t.hard) == {"bargaining": 2, "division": 3, "meeting": 3, "favour": 2}
+    plain = [t.id for t in draw_tasks("bc", TaskCounts(8), 0)]
+    assert plain == [t.id for t in draw_tasks("bc", TaskCounts(8, weights=dict.fromkeys(GATED, 1)), 0)]
+
+
+@pytest.mark.parametrize("weights", [{"cost_sharing": 2}, {"meeting": 0}, {"meeting": 1.5}])
+def test_a_weight_that_means_nothing_is_refused(weights):
+    with pytest.raises(ValueError, match="whole numbers from 1 for bargaining"):
+        TaskCounts(8, weights=weights)

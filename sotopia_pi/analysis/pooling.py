@@ -23,6 +23,7 @@ from sotopia_pi.analysis.goal_tables import (
     select_tasks,
     ungated_table,
 )
+from sotopia_pi.analysis.partner_table import partner_table
 from sotopia_pi.analysis.tables import failure_table, interval_text, length_table
 
 SHARES_OF = ("BC", "SR", "BC+SR")
@@ -79,6 +80,7 @@ def pooled_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "paired": comparisons_table(frame, ASKED),
         "paired_hard": comparisons_table(frame, ASKED, "hard"),
         "families": family_table(frame),
+        "partners": partner_table(frame),
         "parts": parts_table(frame),
         "both_sides": both_sides_table(frame),
         "held_out_family": ungated_table(frame),

@@ -125,6 +125,7 @@ def _families(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure])
         _picture(figures["families"], "Goal completion by task family and variant; the table below has the numbers."),
         _frame(shares_shown(tables["share_of_expert_by_family"])),
         details("Goal by family and variant", _shown(tables["families"])),
+        details("By partner: kinds met in training, and in evaluation only", _shown(tables["partners"])),
         details("The family seen in evaluation only", _shown(tables["held_out_family"])),
         details("Tasks without a zone of agreement: right is not to close a deal", _shown(tables["no_zone"])),
     ]

@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from sotopia_pi.models.adapters import adapter_digest, merged_weights
 from sotopia_pi.models.engine import ContextTooLong, Engine, Job
+from sotopia_pi.models.precision import fast_dtype
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.models.seam import Reply, Request
 from sotopia_pi.models.slots import ATTENTION, Slots
@@ -22,15 +23,13 @@ from sotopia_pi.store.items import content_id
 
 __all__ = ["ContextTooLong", "LocalChat", "LocalModel"]
 
-DTYPES = ("bfloat16", "float32")
-
 
 class LocalModel:
     """A Hugging Face model folder that answers requests, many at a time.
 
-    dtype: "bfloat16" or "float32". max_batch: most sequences in one step. slots: conversations whose keys and values
-    are kept between turns (default: twice max_batch; play no more episodes at once than this). max_context: most
-    tokens of prompt and reply. adapters: name -> LoRA folder.
+    dtype: "bfloat16", "float32", or "auto" for the one this machine is fast in. max_batch: most sequences in one step.
+    slots: conversations whose keys and values are kept between turns (default: twice max_batch; play no more episodes
+    at once than this). max_context: most tokens of prompt and reply. adapters: name -> LoRA folder.
     exact: fp32, one sequence at a time and nothing remembered, so that a reply is bit-equal whatever else runs;
     otherwise another batch may round differently and sample other words.
 
@@ -40,20 +39,18 @@ class LocalModel:
     def __init__(
         self,
         folder: Path | str,
-        dtype: str = "bfloat16",
+        dtype: str = "auto",
         max_batch: int = 32,
         adapters: Mapping[str, Path | str] | None = None,
         exact: bool = False,
         max_context: int = 2048,
         slots: int | None = None,
     ):
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
         if max_batch < 1:
             raise ValueError(f"max_batch is {max_batch}; it takes at least 1")
         disable_progress_bar()  # a bar per loading would stay in every rendered notebook
         self.folder = Path(folder)
-        self.dtype = "float32" if exact else dtype
+        self.dtype = fast_dtype("float32" if exact else dtype)
         self.renderer = Renderer(AutoTokenizer.from_pretrained(self.folder))
         self.model = AutoModelForCausalLM.from_pretrained(
             self.folder, dtype=getattr(torch, self.dtype), attn_implementation=ATTENTION

@@ -7,13 +7,13 @@ complete terms. Character decides the manner: firmness, patience and voice.
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from sotopia_pi.models.phrasing import expert_phrases, filled, pick, trait_level, voice_of
-from sotopia_pi.models.strategy import EPS, History, Menu, asks_why, history, need_stakes, stable_rng
+from sotopia_pi.models.strategy import EPS, History, Menu, asks_why, history, need_stakes
 from sotopia_pi.store.digest import source_digest
 from sotopia_pi.store.items import content_id
 from sotopia_pi.world.actions import Action
@@ -49,12 +49,14 @@ class Temper:
     patience: int
 
 
-def temper_of(character: Character, rng: np.random.Generator) -> Temper:
-    """Less agreeable people hold first; calm and conscientious people hold longer."""
+def temper_of(character: Character) -> Temper:
+    """Less agreeable people hold first; calm and conscientious people hold longer.
+
+    Character alone decides: a temper drawn by chance could not be told from anything a cloned model sees.
+    """
     agreeable = trait_level(character.big_five, "agreeableness")
     calm = trait_level(character.big_five, "conscientiousness") - trait_level(character.big_five, "neuroticism")
-    firmness = int(agreeable < 0 and rng.random() < 0.7)
-    return Temper(firmness=firmness, patience=1 + int(calm > 1 or (calm > 0 and rng.random() < 0.3)))
+    return Temper(firmness=int(agreeable < 0), patience=1 + int(calm > 1))
 
 
 @dataclass(frozen=True)
@@ -149,13 +151,22 @@ class Expert:
         stakes = need_stakes(observation, self.name)
         heard = history(observation)
         if heard.agreed is not None:
-            return Action("leave")
-        habits = stable_rng(self.seed, observation.task_id, observation.side, "temper")
-        temper = temper_of(observation.me, habits)
+            return self._close(observation, heard, rng)
+        temper = temper_of(observation.me)
         menu = Menu(observation.issues, stakes, observation.side)
         left = observation.turn_limit - len(observation.turns)
         choice = choose(menu, heard, observation.side, temper, self.style, left)
         return self._say(observation, choice, rng)
+
+    def _close(self, observation: Observation, heard: History, rng: np.random.Generator) -> Action:
+        """After a deal: thanks to one who has just accepted, else leaving.
+
+        Whoever takes a new offer for an acceptance then loses a turn by it and not the whole talk.
+        """
+        deal_before = history(replace(observation, turns=observation.turns[:-1])).agreed
+        if deal_before is None and heard.moves[-1].side != observation.side:
+            return Action("speak", pick(expert_phrases()["thanks"][voice_of(observation.me)], rng))
+        return Action("leave")
 
     def _say(self, observation: Observation, choice: Choice, rng: np.random.Generator) -> Action:
         voice, bank = voice_of(observation.me), expert_phrases()

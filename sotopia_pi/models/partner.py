@@ -2,11 +2,12 @@
 
 It concedes only to concessions, measured in its own utility over the agent's first offer; it accepts only what meets
 what it aspires to at that moment; it leaves, after a warning, when the agent stalls. Several kinds; those marked
-`held_out` answer in patterns that no expert episode shows, and none of its phrasings is the expert's.
+`held_out` answer in patterns that no training episode shows, half of its phrasings occur in none, and none is the
+expert's.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -65,6 +66,7 @@ LATE_DOUBLER = PartnerKind("late doubler", rate=1.3, later_rate=1.3, every=2, he
 WARM_THEN_FIRM = PartnerKind("warm then firm", rate=1.8, later_rate=0.8, held_out=True)
 PROBER = PartnerKind("prober", rate=1.4, later_rate=1.4, withheld=0.6, held_out=True)
 KINDS = (FAIR, TOUGH, GENEROUS, LATE_DOUBLER, WARM_THEN_FIRM, PROBER)
+TRAINING_KINDS = tuple(kind for kind in KINDS if not kind.held_out)
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,20 @@ class EvaluationPartner:
 
     name = "evaluation partner"
 
-    def __init__(self, seed: int = 0, kinds: Sequence[PartnerKind] = KINDS, patience: tuple[int, ...] = (2, 3)):
+    def __init__(
+        self,
+        seed: int = 0,
+        kinds: Sequence[PartnerKind] = KINDS,
+        patience: tuple[int, ...] = (2, 3),
+        phrases: Mapping[str, Sequence[str]] | None = None,
+    ):
         if not kinds or not patience:
             raise ValueError(f"an evaluation partner needs kinds (see KINDS) and patience, got {kinds!r}, {patience!r}")
         self.seed, self.kinds, self.patience = seed, tuple(kinds), tuple(patience)
+        self.phrases = partner_phrases() if phrases is None else phrases
         code = source_digest("sotopia_pi.models.partner")
         body = {"name": self.name, "seed": seed, "kinds": [asdict(kind) for kind in self.kinds]}
-        self.digest = content_id("policy", body | {"patience": patience, "code": code, "phrases": partner_phrases()})
+        self.digest = content_id("policy", body | {"patience": patience, "code": code, "phrases": self.phrases})
 
     def habits(self, task_id: str) -> Habits:
         """Kind and patience on a task, the same whoever the agent is and whichever side it has."""
@@ -170,7 +179,7 @@ class EvaluationPartner:
         return self._say(observation, choice, rng, thanks=open_now == len(observation.turns) - 1)
 
     def _say(self, observation: Observation, choice: Choice, rng: np.random.Generator, thanks: bool) -> Action:
-        bank, side = partner_phrases(), observation.side
+        bank, side = self.phrases, observation.side
         phrase = pick(bank[choice.intent], rng)
         if choice.intent == "leave":
             return Action("leave", phrase)
@@ -227,3 +236,9 @@ def told_openly(observation: Observation) -> int:
 def evaluation_partner(seed: int = 0, kinds: Sequence[PartnerKind] = KINDS) -> EvaluationPartner:
     """The evaluation partner; `kinds` narrows what it may be like."""
     return EvaluationPartner(seed, kinds)
+
+
+def training_partner(seed: int = 0) -> EvaluationPartner:
+    """The partner that training may meet: none of the held-out kinds, and the first half of the phrasings only."""
+    phrases = {intent: lines[: (len(lines) + 1) // 2] for intent, lines in partner_phrases().items()}
+    return EvaluationPartner(seed, TRAINING_KINDS, phrases=phrases)

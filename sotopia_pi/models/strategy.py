@@ -109,7 +109,7 @@ class Menu:
 
     def give(self, last: Deal, drop: float, theirs: Sequence[Deal]) -> Deal:
         """The next offer after `last`: up to `drop` of utility given for what the other asked for, nothing taken back,
-        nothing moved on which the other agreed all along.
+        nothing moved on which the other agreed all along; one issue at a time where that is possible.
 
         Where no single gift is as small as that, a gift against a smaller return ("the lamp for you, then the mug for
         me"); `last` itself where nothing is left to give.
@@ -118,7 +118,8 @@ class Menu:
         lower = [(u, deal) for u, deal in self.deals if self.lowest() - EPS <= u < start - EPS]
         agreed = {name for name, option in last.items() if theirs and all(offer[name] == option for offer in theirs)}
         gifts = [(u, deal) for u, deal in lower if self._only_gives(last, deal, agreed)]
-        fit = [(u, deal) for u, deal in gifts if u >= start - drop - EPS]
+        within = [(u, deal) for u, deal in gifts if u >= start - drop - EPS]
+        fit = [(u, deal) for u, deal in within if _n_changed(last, deal) == 1] or within
         if not fit:
             least = gifts[0][0] if gifts else self.lowest()
             trades = [(u, deal) for u, deal in lower if u >= least - EPS]
@@ -143,6 +144,11 @@ class Menu:
     def _liked(self, fit: Sequence[tuple[float, Deal]], theirs: Sequence[Deal]) -> Deal:
         liked = ((round(liking(self.issues, deal, theirs, 1 - self.side), 9), u, deal) for u, deal in fit)
         return max(liked, key=lambda found: found[:2])[2]
+
+
+def _n_changed(before: Deal, after: Deal) -> int:
+    """How many issues two deals settle differently."""
+    return sum(option != after[name] for name, option in before.items())
 
 
 @lru_cache(maxsize=512)

@@ -1,6 +1,7 @@
 """Weights: from a model's name to a Hugging Face folder on this machine, made once and kept in a cache."""
 
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from filelock import FileLock
@@ -149,7 +151,8 @@ def _gguf_to_folder(source: Path, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
     config = AutoConfig.from_pretrained(source, gguf_file=GGUF)
     config.tie_word_embeddings = True
-    read = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.float32)
+    with redirect_stderr(io.StringIO()):  # a bar over tensors that no switch turns off
+        read = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.float32)
     model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(read.state_dict())
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -16,6 +17,9 @@ from transformers.utils import logging
 
 from sotopia_pi.models.adapters import adapter_digest
 from sotopia_pi.store.items import write_atomically
+
+# PEFT asks for an attribute that transformers renames; the reader of a stage's page can do nothing about it.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
 
 Schedule = Literal["cosine", "linear", "constant"]
 Dtype = Literal["float32", "bfloat16"]
@@ -58,7 +62,7 @@ class LoraSettings:
     weight_decay: float = 0.0
     gradient_clip: float = 1.0
     batch_size: int = 8
-    micro_tokens: int = 1024
+    micro_tokens: int = 2048
     epochs: int = 1
     max_tokens: int = 4096
     validation_share: float = 0.0

@@ -43,9 +43,13 @@ class Probe:
     min_goal: float
 
     def judge(self, variant: str, episodes: Iterable[Episode], ratings: Iterable[Rating]) -> Verdict:
-        """Look at the episodes tagged with this variant and at their ratings; unrated sides never count as good."""
+        """Look at the episodes tagged with this variant and at the ratings of its own sides in them.
+
+        Unrated sides never count as good, and what a partner reached is not the variant's.
+        """
         ours = {e.id: e for e in episodes if e.tag == variant}
-        goals = [r.scores["goal"] for r in ratings if r.episode_id in ours and r.scores["goal"] is not None]
+        own = [r for r in ratings if r.episode_id in ours and ours[r.episode_id].agent_side in (None, r.side)]
+        goals = [r.scores["goal"] for r in own if r.scores["goal"] is not None]
         return Verdict(
             variant=variant,
             n_episodes=len(ours),

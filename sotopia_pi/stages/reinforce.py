@@ -49,7 +49,7 @@ def prepare_round(
     if not probe["passed"]:
         return Round(variant, None, (), {}, probe["said"])
     own = played.of(source)
-    selection = select(own.episodes, own.ratings, **choice)
+    selection = select(own.episodes, own.ratings, tasks=own.tasks, **choice)
     if not selection.kept:
         return Round(variant, selection, (), selection.counts, "the selection kept no side of its own play")
     built = build_examples(

@@ -6,7 +6,7 @@ goal's lower bound `min_goal` comes last, so that the best of nothing is not clo
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, Literal, get_args
@@ -15,9 +15,10 @@ import numpy as np
 
 from sotopia_pi.world.episode import Episode
 from sotopia_pi.world.ratings import Rating
+from sotopia_pi.world.tasks import SocialTask
 
 Recipe = Literal["paper-bc", "paper-sr", "code", "top-k", "top-share", "threshold"]
-GroupBy = Literal["task_id", "template", "family", "all"]
+GroupBy = Literal["task_id", "template", "family", "stratum", "all"]
 Unit = Literal["side", "conversation"]
 
 PAPER_TOP = 2
@@ -109,6 +110,7 @@ def select(
     seed: int = 0,
     *,
     group_by: GroupBy = "task_id",
+    tasks: Mapping[str, SocialTask] | None = None,
     unit: Unit = "side",
     k: int = 2,
     share: float = 0.2,
@@ -122,10 +124,13 @@ def select(
     recipe: `paper-bc` (per group and side the top 2; at ranks 3 to 10 both sides' data iff both are at or above the
     smaller of their side's mean in the group and overall), `paper-sr` (top 20 % per group), `code` (the best one per
     group and side), `top-k` (the best `k`), `top-share` (the best `share`), `threshold` (goal at least `threshold`).
-    min_goal: in [0, 10]; 0 bounds nothing. unit: what `paper-sr` and `top-share` rank, sides or whole conversations
-    (by the mean goal of both sides; then both are kept). share: in (0, 1], rounded down but at least one.
+    min_goal: in [0, 10]; 0 bounds nothing. group_by: what sides are ranked within; `stratum` is the family, hard and
+    ordinary tasks apart, and needs `tasks` (by id): ranked together, hard tasks would hardly be kept at all.
+    unit: what `paper-sr` and `top-share` rank, sides or whole conversations (by the mean goal of both sides; then both
+    are kept). share: in (0, 1], rounded down but at least one.
     A side without a goal score is never selected. Ties go by overall where it exists, else by a draw from `seed`.
-    Raises ValueError for an unknown recipe, grouping or unit, a bound out of range, or two ratings of one side.
+    Raises ValueError for an unknown recipe, grouping or unit, a bound out of range, two ratings of one side, or a
+    `stratum` without the episode's task.
     """
     _check(recipe, group_by, unit, min_goal, k, share)
     by_side = _one_rating_a_side(ratings)
@@ -134,7 +139,7 @@ def select(
             episode,
             side,
             by_side.get((episode.id, side)),
-            _group(episode, group_by),
+            _group(episode, group_by, tasks or {}),
             _draw(seed, episode, side),
         )
         for episode in episodes
@@ -176,14 +181,7 @@ Ranked = dict[tuple[str, int], tuple[int, str]]
 """(episode id, side) -> (rank, reason) of what a recipe would keep."""
 
 
-def _choose(
-    pool: list[_Candidate],
-    recipe: Recipe,
-    unit: Unit,
-    k: int,
-    share: float,
-    threshold: float,
-) -> Ranked:
+def _choose(pool: list[_Candidate], recipe: Recipe, unit: Unit, k: int, share: float, threshold: float) -> Ranked:
     match recipe:
         case "paper-bc":
             return _paper_bc(pool)
@@ -206,10 +204,7 @@ def _top(pool: Sequence[_Candidate], how_many: Callable[[int], int]) -> Ranked:
     chosen: Ranked = {}
     for candidates in _ranked_groups(pool).values():
         for rank, c in enumerate(candidates[: how_many(len(candidates))], 1):
-            chosen[c.episode.id, c.side] = (
-                rank,
-                f"top {how_many(len(candidates))} of {len(candidates)}",
-            )
+            chosen[c.episode.id, c.side] = (rank, f"top {how_many(len(candidates))} of {len(candidates)}")
     return chosen
 
 
@@ -263,9 +258,7 @@ def _paper_bc(pool: Sequence[_Candidate]) -> Ranked:
     return chosen
 
 
-def _ranked_groups(
-    pool: Sequence[_Candidate],
-) -> dict[tuple[str, int], list[_Candidate]]:
+def _ranked_groups(pool: Sequence[_Candidate]) -> dict[tuple[str, int], list[_Candidate]]:
     """Candidates per group and side, best first."""
     groups: dict[tuple[str, int], list[_Candidate]] = {}
     for c in pool:
@@ -286,8 +279,17 @@ def _one_rating_a_side(ratings: Iterable[Rating]) -> dict[tuple[str, int], Ratin
     return found
 
 
-def _group(episode: Episode, group_by: GroupBy) -> str:
-    return "all" if group_by == "all" else getattr(episode, group_by)
+def _group(episode: Episode, group_by: GroupBy, tasks: Mapping[str, SocialTask]) -> str:
+    if group_by == "all":
+        return "all"
+    if group_by != "stratum":
+        return getattr(episode, group_by)
+    if episode.task_id not in tasks:
+        raise ValueError(
+            f"{episode.id}: its task {episode.task_id} is not among the {len(tasks)} given; group_by='stratum' needs "
+            f"the tasks of all episodes, by id"
+        )
+    return f"{episode.family}, {'hard' if tasks[episode.task_id].hard else 'ordinary'}"
 
 
 def _draw(seed: int, episode: Episode, side: int) -> float:
@@ -297,16 +299,7 @@ def _draw(seed: int, episode: Episode, side: int) -> float:
 
 
 def _kept(c: _Candidate, rank: int, reason: str) -> KeptSide:
-    return KeptSide(
-        c.episode.id,
-        c.side,
-        rank,
-        c.goal,
-        reason,
-        c.group,
-        c.episode.family,
-        c.episode.tag,
-    )
+    return KeptSide(c.episode.id, c.side, rank, c.goal, reason, c.group, c.episode.family, c.episode.tag)
 
 
 def _rows(steps: dict[str, list[_Candidate]]) -> Iterable[dict[str, Any]]:

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.world.episode import Episode, EpisodePlan, Policy, Rules, play
 from sotopia_pi.world.tasks import SocialTask
+
+_PARTNERED = 3
 
 
 class Progress(Protocol):
@@ -68,23 +72,41 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
     return Collected(tuple(here[plan.id] for plan in plans), found)
 
 
-def self_play(
-    tasks: Sequence[SocialTask], policy: Policy, rules: Rules, seed: int, tag: str, repeats: int = 1
+def training_plans(
+    tasks: Sequence[SocialTask],
+    policy: Policy,
+    partner: Policy,
+    rules: Rules,
+    seed: int,
+    tag: str,
+    partner_share: float,
+    repeats: int = 1,
 ) -> list[EpisodePlan]:
-    """Plans with one policy on both sides of every task, as in the paper's data rounds."""
-    return [
-        EpisodePlan(task, (policy, policy), rules, seed, repeat=repeat, tag=tag)
-        for task in tasks
-        for repeat in range(repeats)
-    ]
+    """Plans of a data round: on a drawn share of the tasks the policy meets `partner`, in both speaking orders (only
+    its own side is then under study); on the others it plays both sides, as in the paper (partner_share 0).
+
+    Whether a task is among them depends on the seed and the task alone. Raises ValueError for a share outside [0, 1].
+    """
+    if not 0 <= partner_share <= 1:
+        raise ValueError(f"partner_share is {partner_share}; it is a share of the tasks, in [0, 1]")
+    plans = []
+    for task in tasks:
+        number = int(task.id.rsplit("-", 1)[1], 16)
+        partnered = np.random.default_rng([seed, _PARTNERED, number]).random() < partner_share
+        for repeat in range(repeats):
+            if partnered:
+                plans += against([task], policy, partner, rules, seed, tag, repeat)
+            else:
+                plans.append(EpisodePlan(task, (policy, policy), rules, seed, repeat=repeat, tag=tag))
+    return plans
 
 
 def against(
-    tasks: Sequence[SocialTask], agent: Policy, partner: Policy, rules: Rules, seed: int, tag: str
+    tasks: Sequence[SocialTask], agent: Policy, partner: Policy, rules: Rules, seed: int, tag: str, repeat: int = 0
 ) -> list[EpisodePlan]:
     """Plans of an agent against a fixed partner on every task, in both speaking orders."""
     return [
-        EpisodePlan(task, (agent, partner) if side == 0 else (partner, agent), rules, seed, agent_side=side, tag=tag)
+        EpisodePlan(task, (agent, partner) if side == 0 else (partner, agent), rules, seed, repeat, side, tag)
         for task in tasks
         for side in (0, 1)
     ]

@@ -2,8 +2,8 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,12 +20,24 @@ _STAGE = 1
 
 @dataclass(frozen=True)
 class TaskCounts:
-    """How many tasks to draw. zone: tasks with a zone of agreement, spread evenly over the gated families;
-    no_zone: tasks where walking away is right; held_out: tasks of the family that training never sees."""
+    """How many tasks to draw. zone: tasks with a zone of agreement, spread over the gated families;
+    no_zone: tasks where walking away is right; held_out: tasks of the family that training never sees.
+
+    weights: gated family -> whole number of at least 1, how often it comes up in a round of drawing `zone` tasks; a
+    family that is not named comes up once. Raises ValueError for another family or number.
+    """
 
     zone: int
     no_zone: int = 0
     held_out: int = 0
+    weights: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for family, weight in self.weights.items():
+            if family not in GATED or not isinstance(weight, int) or weight < 1:
+                raise ValueError(
+                    f"weight of family {family!r} is {weight!r}; allowed: whole numbers from 1 for {', '.join(GATED)}"
+                )
 
 
 def draw_tasks(split: str, counts: TaskCounts, seed: int) -> list[SocialTask]:
@@ -33,7 +45,7 @@ def draw_tasks(split: str, counts: TaskCounts, seed: int) -> list[SocialTask]:
 
     split: "bc", "sr" or "eval". Raises ValueError when a family has no template in the split.
     """
-    wanted = [(family, True) for family in _spread(GATED, counts.zone)]
+    wanted = [(family, True) for family in _spread(_rounds(counts.weights), counts.zone)]
     wanted += [(family, False) for family in _spread(GATED, counts.no_zone)]
     wanted += [(HELD_OUT, True)] * counts.held_out
     rng = np.random.default_rng([seed, _STAGE, list(SPLITS).index(split)])
@@ -48,6 +60,12 @@ def draw_tasks(split: str, counts: TaskCounts, seed: int) -> list[SocialTask]:
             task = _draw_one(next(turns[family]), split, rng, hard, has_zone)
         tasks[task.id] = task
     return list(tasks.values())
+
+
+def _rounds(weights: Mapping[str, int]) -> list[str]:
+    """Families in one round of drawing, each as often as its weight says."""
+    most = max((1, *weights.values()))
+    return [family for turn in range(most) for family in GATED if weights.get(family, 1) > turn]
 
 
 def _spread(families: Sequence[str], n: int) -> list[str]:

@@ -1,0 +1,59 @@
+"""Data rounds: who meets whom, and what counts as the policy's own."""
+
+import pytest
+from toy_talks import Lines, price_task
+
+from sotopia_pi.models.partner import training_partner
+from sotopia_pi.stages.probe import Probe
+from sotopia_pi.stages.simulate import training_plans
+from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
+from sotopia_pi.world.episode import Episode, Rules
+from sotopia_pi.world.ratings import DIMENSIONS, Rating
+
+RULES = Rules()
+TASKS = draw_tasks("sr", TaskCounts(40), seed=0)
+
+
+def plans(share, tasks=TASKS, seed=0, repeats=1):
+    return training_plans(tasks, Lines("$100."), training_partner(), RULES, seed, "BC", share, repeats)
+
+
+def test_without_a_partner_the_policy_has_both_sides_as_in_the_paper():
+    alone = plans(0.0, repeats=2)
+    assert len(alone) == 80 and len({plan.id for plan in alone}) == 80
+    assert all(plan.policies[0] is plan.policies[1] and plan.agent_side is None for plan in alone)
+
+
+def test_with_a_partner_it_speaks_first_once_and_second_once_and_only_its_side_is_under_study():
+    met = plans(1.0)
+    assert [plan.agent_side for plan in met] == [0, 1] * 40
+    assert all(plan.policies[plan.agent_side].name == "lines" for plan in met)
+    assert all(plan.policies[1 - plan.agent_side].name == "evaluation partner" for plan in met)
+
+
+def test_which_tasks_meet_the_partner_does_not_depend_on_the_other_tasks():
+    all_of_them, some = plans(0.5), plans(0.5, TASKS[:8])
+    assert [plan.id for plan in some] == [plan.id for plan in all_of_them][: len(some)]
+    share = len({plan.task.id for plan in all_of_them if plan.agent_side is not None}) / len(TASKS)
+    assert 0.25 < share < 0.75
+    assert [plan.id for plan in plans(0.5, seed=1)] != [plan.id for plan in all_of_them]
+
+
+def test_a_share_outside_of_zero_to_one_is_refused():
+    with pytest.raises(ValueError, match=r"partner_share is 1\.5"):
+        plans(1.5)
+
+
+def test_a_probe_counts_what_the_variant_reached_and_not_its_partner():
+    task = price_task()
+    policy = {"name": "p", "digest": "d"}
+    common = {"task_id": task.id, "template": "t", "family": "bargaining", "policies": (policy, policy), "seed": 0}
+    common |= {"rules": {}, "repeat": 0, "turns": (), "ending": "left", "outcome": "completed", "tag": "base"}
+    episodes = [Episode(id="met", agent_side=1, **common), Episode(id="alone", agent_side=None, **common)]
+    goals = {("met", 0): 9.0, ("met", 1): 0.0, ("alone", 0): 5.0, ("alone", 1): 0.0}
+    ratings = [
+        Rating(f"{name}{side}", name, side, "rule", "ok", {**dict.fromkeys(DIMENSIONS), "goal": goal})
+        for (name, side), goal in goals.items()
+    ]
+    verdict = Probe(needed=2, min_goal=1.0).judge("base", episodes, ratings)
+    assert (verdict.n_rated_sides, verdict.good, verdict.passed) == (3, 1, False)
