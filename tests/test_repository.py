@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from papermill.inspection import inspect_notebook
 
 from sotopia_pi.store.notebook import read_notebook, stage_names
 
@@ -184,3 +185,9 @@ def test_runs_stay_out_of_git():
     if answer.returncode == 128:
         pytest.skip("not a git checkout")
     assert answer.stdout.splitlines() == ["outputs/laptop/run.json"]
+
+
+@pytest.mark.parametrize("path", STAGES, ids=name_of)
+def test_papermill_reads_every_parameter_as_we_do(path):
+    """A comment that its line reader stumbles over would make the parameter unknown to it."""
+    assert set(inspect_notebook(str(path))) == set(read_notebook(path).parameters)

@@ -21,6 +21,7 @@ from sotopia_pi.analysis.tables import (
     ratio_table,
     results_frame,
     results_json,
+    run_label,
     shown,
     trivial_check,
     ungated_table,
@@ -286,3 +287,10 @@ def test_training_curves_ignore_a_torn_line_and_keep_the_later_of_two_logs(tmp_p
     frame = training_frame({"BC": log, "SR": tmp_path / "none.jsonl"})
     assert frame[["variant", "step", "loss"]].values.tolist() == [["BC", 1, 3.0], ["BC", 2, 2.0]]
     assert training_frame({}).empty
+
+
+def test_a_label_says_who_scored_and_whom():
+    one, other = (rating(episode(task(1, "t"), "BC", 0), 0, 5.0, judge=judge) for judge in ("payoff", "gpt-4"))
+    assert run_label([one], "small") == "rule-scored negotiation, small"
+    assert run_label([one, other], "small") == "judged by gpt-4, small"
+    assert run_label([], "small") == "nothing rated, small"

@@ -26,6 +26,8 @@ from sotopia_pi.analysis.goal_tables import (
 )
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.world.families import HELD_OUT
+from sotopia_pi.world.ratings import Rating
+from sotopia_pi.world.scoring import JUDGE as RULE
 
 __all__ = [
     "both_sides_table",
@@ -43,6 +45,7 @@ __all__ = [
     "ratio_table",
     "results_frame",
     "results_json",
+    "run_label",
     "shown",
     "trivial_check",
     "ungated_table",
@@ -114,6 +117,14 @@ def frame_of(
         for side in (0, 1)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def run_label(ratings: Iterable[Rating], model: str) -> str:
+    """What every figure's title says: who scored, and whom ("rule-scored negotiation, smollm2-135m-instruct")."""
+    judges = sorted({rating.judge for rating in ratings})
+    others = ", ".join(judge for judge in judges if judge != RULE)
+    scored = f"judged by {others}" if others else "rule-scored negotiation" if judges else "nothing rated"
+    return f"{scored}, {model}"
 
 
 def pooled(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -49,7 +49,10 @@ def task_html(task: SocialTask) -> str:
 def goals_by_family(
     episodes: Iterable[Episode], ratings: Iterable[Rating], tasks: Iterable[SocialTask]
 ) -> pd.DataFrame:
-    """Mean goal of all rated sides by tag and family, with deal rates; tasks without a zone are rows of their own."""
+    """Mean goal of all rated sides by tag and family; tasks without a zone are rows of their own.
+
+    Deal rates are NaN where a judge cannot tell a deal: only the rule reads terms.
+    """
     task_of = {task.id: task for task in tasks}
     episode_of = {episode.id: episode for episode in episodes}
     rows = []
@@ -62,12 +65,13 @@ def goals_by_family(
                 "family": task.family if task.has_zone else f"{task.family}, no zone",
                 "episode": episode.id,
                 "goal": rating.scores["goal"],
-                "deal": float(rating.parts["deal"]),
-                "bad_deal": float(rating.parts["bad_deal"]),
+                "deal": rating.parts.get("deal"),
+                "bad_deal": rating.parts.get("bad_deal"),
                 "turns": len(episode.turns),
             }
         )
     frame = pd.DataFrame(rows, columns=["tag", "family", "episode", "goal", "deal", "bad_deal", "turns"])
+    frame = frame.astype(dict.fromkeys(("goal", "deal", "bad_deal"), "float64"))
     table = frame.groupby(["tag", "family"], sort=True).agg(
         n_episodes=("episode", "nunique"),
         n_sides=("goal", "count"),

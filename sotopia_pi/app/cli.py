@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | status | results | seeds`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds`."""
 
 import argparse
 import json
@@ -66,6 +66,15 @@ def run_plan(root: Path, plan: Plan, settings: Settings, lines: Lines) -> int:
     return 0
 
 
+def plan_command(arguments: argparse.Namespace) -> int:
+    """`plan`: what a preset would ask of language models, and what is missing for it."""
+    from sotopia_pi.app.costs import cost_text
+
+    root = project_root()
+    print(cost_text(root, plan_run(root, _preset(arguments.preset), arguments.set)))
+    return 0
+
+
 def status_command(arguments: argparse.Namespace) -> int:
     """`status`: how far a run is."""
     print(status_table(run_status(project_root(), arguments.run)))
@@ -107,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--set", action="append", default=[], metavar="[STAGE.]KEY=VALUE", help="change one parameter")
     run.set_defaults(action=run_command)
+    plan = commands.add_parser(
+        "plan", help="calls, tokens and cost of a preset, and what is missing, before it is paid for"
+    )
+    plan.add_argument("preset", help="a file in params/, for instance params/paper.yaml")
+    plan.add_argument("--set", action="append", default=[], metavar="[STAGE.]KEY=VALUE", help="change one parameter")
+    plan.set_defaults(action=plan_command)
     status = commands.add_parser("status", help="how far a run is")
     status.add_argument("run", help="a run's name, for instance laptop")
     status.set_defaults(action=status_command)

@@ -181,12 +181,12 @@ class Engine:
             self._add(job, token)
 
     def _compute(self, step: Step, ready: list[int], adapter: str | None) -> torch.Tensor:
-        """Logits [ready jobs, vocabulary] behind the last token each of them feeds."""
+        """Logits [ready jobs, vocabulary], in main memory, behind the last token each of them feeds."""
         with carrying(self.model, self.merged[adapter]):
             hidden = self.model.base_model(
                 input_ids=step.ids, position_ids=step.positions, past_key_values=step, use_cache=True, slots_step=step
             ).last_hidden_state
-            return self.model.get_output_embeddings()(hidden[0, [step.last[k] for k in ready]])
+            return self.model.get_output_embeddings()(hidden[0, [step.last[k] for k in ready]]).cpu()
 
     def _add(self, job: Job, token: int) -> None:
         job.ids.append(token)

@@ -14,7 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from sotopia_pi.models.adapters import adapter_digest, merged_weights
 from sotopia_pi.models.engine import ContextTooLong, Engine, Job
-from sotopia_pi.models.precision import fast_dtype
+from sotopia_pi.models.precision import fast_dtype, own_device
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.models.seam import Reply, Request
 from sotopia_pi.models.slots import ATTENTION, Slots
@@ -30,6 +30,7 @@ class LocalModel:
     dtype: "bfloat16", "float32", or "auto" for the one this machine is fast in. max_batch: most sequences in one step.
     slots: conversations whose keys and values are kept between turns (default: twice max_batch; play no more episodes
     at once than this). max_context: most tokens of prompt and reply. adapters: name -> LoRA folder.
+    It computes on the graphics card where there is one, else on the CPU.
     exact: fp32, one sequence at a time and nothing remembered, so that a reply is bit-equal whatever else runs;
     otherwise another batch may round differently and sample other words.
 
@@ -55,9 +56,11 @@ class LocalModel:
         self.model = AutoModelForCausalLM.from_pretrained(
             self.folder, dtype=getattr(torch, self.dtype), attn_implementation=ATTENTION
         ).eval()
+        self.device = own_device()
+        self.model.to(self.device)
         self.max_context = min(max_context, _longest(self.model.config))
         rows = 1 if exact else max(slots or 2 * max_batch, max_batch)
-        store = Slots(self.model.config, rows, self.max_context, self.model.dtype)
+        store = Slots(self.model.config, rows, self.max_context, self.model.dtype, self.device)
         self._engine = Engine(self.model, self.renderer, store, 1 if exact else max_batch, not exact, self.folder.name)
         self._engine.digests[None] = self._digest_with(None)
         for name, adapter in (adapters or {}).items():

@@ -1,4 +1,6 @@
-"""Precision: in which dtype a model computes fastest on this machine without losing what was learnt."""
+"""Where and in which dtype a model computes: what this machine is built for."""
+
+import os
 
 import torch
 
@@ -21,3 +23,8 @@ def fast_dtype(dtype: str = "auto") -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     able = torch.cpu.get_capabilities()
     return "bfloat16" if any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else "float32"
+
+
+def own_device() -> str:
+    """Where this process computes: its own graphics card (LOCAL_RANK, the first without one), or the CPU."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"

@@ -37,16 +37,16 @@ class Slot:
 class Slots:
     """Keys and values of up to `rows` conversations, each with room for `capacity` tokens, preallocated.
 
-    Untouched memory costs nothing: pages become resident when they are first written.
+    In main memory untouched rows cost nothing: pages become resident when they are first written.
     """
 
-    def __init__(self, config, rows: int, capacity: int, dtype: torch.dtype):
+    def __init__(self, config, rows: int, capacity: int, dtype: torch.dtype, device: str = "cpu"):
         heads = config.num_key_value_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.capacity, self.dtype = capacity, dtype
+        self.capacity, self.dtype, self.device = capacity, dtype, device
         shape = (rows, heads, capacity, size)
-        self.keys = [_zeros(shape, dtype) for _ in range(config.num_hidden_layers)]
-        self.values = [_zeros(shape, dtype) for _ in range(config.num_hidden_layers)]
+        self.keys = [_zeros(shape, dtype, device) for _ in range(config.num_hidden_layers)]
+        self.values = [_zeros(shape, dtype, device) for _ in range(config.num_hidden_layers)]
         self.slots = [Slot(row) for row in range(rows)]
         self._clock = 0
 
@@ -135,9 +135,9 @@ class Step:
             rows += [slot.row] * len(new)
             positions += range(len(slot.tokens), len(slot.tokens) + len(new))
             self.last[k] = len(ids) - 1
-        self.ids = torch.tensor([ids])
-        self.positions = torch.tensor([positions])
-        self._rows, self._at = torch.tensor(rows), self.positions[0]
+        self.ids = torch.tensor([ids], device=slots.device)
+        self.positions = torch.tensor([positions], device=slots.device)
+        self._rows, self._at = torch.tensor(rows, device=slots.device), self.positions[0]
         self._runs = list(self._neighbours([feeds[k][0] for k in singles]))
         self._chunks = [self._chunk(*feeds[k], starts[k]) for k in longer]
 
@@ -193,7 +193,8 @@ class Step:
         return _Chunk(slice(start, start + len(new)), slot.row, length, self._mask(hidden)[None, None])
 
     def _mask(self, hidden: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(hidden.shape, dtype=self._slots.dtype).masked_fill(hidden, float("-inf"))
+        mask = torch.zeros(hidden.shape, dtype=self._slots.dtype).masked_fill(hidden, float("-inf"))
+        return mask.to(self._slots.device)
 
 
 def _attention(module, query, key, value, attention_mask, scaling=None, slots_step: Step | None = None, **_):
@@ -206,12 +207,14 @@ def _attention(module, query, key, value, attention_mask, scaling=None, slots_st
 AttentionInterface.register(ATTENTION, _attention)
 
 
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Zeros whose memory becomes resident page by page as it is written; torch.zeros writes all of it at once.
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> torch.Tensor:
+    """Zeros; in main memory such that become resident page by page as they are written, not all of it at once.
 
     Huge pages are declined, for a few written tokens would make a whole one resident. Zeros they must be: a masked
     position has weight 0, and 0 times whatever lay there before could be NaN.
     """
+    if device != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
     memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sotopia_pi.models.llm_policy import LLMPolicy
 from sotopia_pi.models.local_model import LocalModel
-from sotopia_pi.models.negotiator import expert
 from sotopia_pi.models.seam import Sampling
 from sotopia_pi.stages.simulate import against
 from sotopia_pi.world import baselines
@@ -49,17 +48,14 @@ def trained_agents(model: LocalModel, speech: Speech, adapters: Sequence[str], f
     return agents
 
 
-def scripted_agents(seed: int) -> dict[str, Policy]:
-    """The expert, the trivial policies every goal table shows, and two more that a sceptic would try."""
-    policies = [
-        expert(seed),
-        baselines.always_accept(),
-        baselines.never_concede(),
-        baselines.stall_then_accept(),
-        baselines.random_valid(),
-        baselines.step_conceder(),
-        baselines.split_the_difference(),
-    ]
+def baseline_agents(tasks: Sequence[SocialTask]) -> dict[str, Policy]:
+    """The trivial policies every goal table shows, and two more that a sceptic would try.
+
+    They bargain by rule: where tasks have no payoff there are none.
+    """
+    if any(task.payoff is None for task in tasks):
+        return {}
+    policies = [*baselines.trivial_policies(), baselines.step_conceder(), baselines.split_the_difference()]
     return {policy.name: policy for policy in policies}
 
 

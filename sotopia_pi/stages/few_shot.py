@@ -16,7 +16,7 @@ def few_shot_examples(played: Played, n: int) -> tuple[tuple[str, ...], ...]:
 
     Short ones with a deal, of n different families; which ones depends on the episodes alone.
     """
-    agreed = {r.episode_id for r in played.ratings if r.parts["deal"] and r.parts["has_zone"]}
+    agreed = {r.episode_id for r in played.ratings if r.parts.get("deal") and r.parts["has_zone"]}
     by_family: dict[str, Episode] = {}
     for episode in sorted(played.episodes, key=lambda e: (len(e.turns), e.id)):
         if episode.id in agreed and len(episode.turns) >= FEWEST_TURNS:
@@ -24,7 +24,9 @@ def few_shot_examples(played: Played, n: int) -> tuple[tuple[str, ...], ...]:
     return tuple(_lines(played, by_family[family]) for family in sorted(by_family)[:n])
 
 
-def _lines(played: Played, episode: Episode, side: int = 0) -> Sequence[str]:
+def _lines(played: Played, episode: Episode) -> Sequence[str]:
+    """The talk as the expert had it; where it played both sides, as side 0 had it."""
+    side = episode.agent_side or 0
     goal = shown_goal(played.tasks[episode.task_id].scenario.goals[side])
     speakers = {side: "You", 1 - side: "Other"}
     return (f"Your goal: {goal}", *(f"{speakers[t.side]}: {chat_text(t.action)}" for t in episode.turns))

@@ -16,13 +16,26 @@ from peft import PeftModel
 
 from sotopia_pi.models.adapters import AdapterError, adapter_digest
 from sotopia_pi.models.weights import weights_digest
-from sotopia_pi.stages.batches import check_output_layer, micro_batches, n_steps, split, steps_of_epoch, summed_loss
+from sotopia_pi.stages.batches import (
+    Split,
+    check_output_layer,
+    micro_batches,
+    n_steps,
+    split,
+    steps_of_epoch,
+    summed_loss,
+)
 from sotopia_pi.stages.examples import SFTExample
 from sotopia_pi.stages.lora import LoraSettings, adapter_tensors, base_with_adapter, fast_arithmetic, save_adapter
+from sotopia_pi.stages.ranks import ALONE, Ranks
+from sotopia_pi.stages.trackers import Logs, check_trackers, reporting
 from sotopia_pi.store.items import ItemFile, content_id, write_atomically, write_items
 
 ADAM_BETAS = (0.9, 0.999)
 """As in the Hugging Face trainer, which Sotopia-π used."""
+
+EPOCHS = "epochs"
+"""Folder of the adapters after each epoch, where they are kept."""
 
 _DROPOUT = 3
 
@@ -63,6 +76,7 @@ def train_adapter(
     out_dir: Path | str,
     start_from: Path | str | None = None,
     progress: Advances | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainingResult:
     """Train a LoRA adapter on the base weights in `folder` and write it to `out_dir`.
 
@@ -70,27 +84,52 @@ def train_adapter(
     the result). start_from: an adapter to continue; its weights are the start, its optimiser is not kept.
     Killed and called again, it goes on from its last checkpoint and ends with the same adapter (in float32 on a CPU:
     bit for bit). What is finished is not repeated; what belongs to other settings, examples or weights moves to
-    previous/<key>/. Raises ValueError without examples or where one is longer than `max_tokens`.
+    previous/<key>/. ranks: this process among several that share the examples of every step (`ranks.launched`); how
+    many there are changes the result by rounding and by the draws of dropout, and is no part of the key.
+    Raises ValueError without examples, where one is longer than `max_tokens`, or for a tracker that is not there.
     """
     out_dir, examples = Path(out_dir), tuple(examples)
     _check_examples(examples, settings)
+    check_trackers(settings.report_to)
     identity = _identity(folder, examples, settings, start_from)
     finished = _finished(out_dir, identity["key"])
+    ranks.wait()
     if finished:
         return finished
-    _move_aside(out_dir, identity["key"])
-    out_dir.mkdir(parents=True, exist_ok=True)
-    run = _Training(base_with_adapter(folder, settings, start_from), split(examples, settings), settings, out_dir)
-    run.resume(identity["key"], progress)
-    run.train(identity["key"], progress)
-    return _write_result(out_dir, run, identity, Path(folder).name)
+    if ranks.first:
+        _move_aside(out_dir, identity["key"])
+        out_dir.mkdir(parents=True, exist_ok=True)
+    ranks.wait()
+    model, parts = base_with_adapter(folder, settings, start_from), split(examples, settings)
+    run = _Training(model, parts, settings, out_dir, Path(folder).name, ranks)
+    with reporting(settings.report_to if ranks.first else (), out_dir, identity["settings"]) as report:
+        run.resume(identity["key"], progress)
+        run.train(identity["key"], progress, report)
+    if ranks.first:
+        _write_result(out_dir, run, identity)
+    ranks.wait()
+    return _finished(out_dir, identity["key"])
+
+
+def finished_training(
+    folder: Path | str,
+    examples: Sequence[SFTExample],
+    settings: LoraSettings,
+    out_dir: Path | str,
+    start_from: Path | str | None = None,
+) -> TrainingResult | None:
+    """What `train_adapter` with these arguments left in `out_dir`, or None when it has not finished there."""
+    return _finished(Path(out_dir), _identity(folder, examples, settings, start_from)["key"])
 
 
 class _Training:
     """The loop and all that a checkpoint holds."""
 
-    def __init__(self, model: PeftModel, parts: Any, settings: LoraSettings, out_dir: Path):
+    def __init__(
+        self, model: PeftModel, parts: Split, settings: LoraSettings, out_dir: Path, base_name: str, ranks: Ranks
+    ):
         self.model, self.settings, self.out_dir = model, settings, out_dir
+        self.base_name, self.ranks = base_name, ranks
         self.train_examples, self.held_out = parts.train, parts.held_out
         self.parameters = adapter_tensors(model)
         self.optimizer = torch.optim.AdamW(
@@ -101,8 +140,8 @@ class _Training:
         self.metrics = ItemFile(out_dir / "metrics.jsonl")
         self.rows: list[dict[str, Any]] = []
 
-    def train(self, key: str, progress: Advances | None) -> None:
-        """Every step that is left."""
+    def train(self, key: str, progress: Advances | None, report: Logs) -> None:
+        """Every step that is left; only the first of several processes writes and reports."""
         check_output_layer(self.model, self.train_examples[0])
         saved_at = time.monotonic()
         steps_an_epoch = self.total // self.settings.epochs
@@ -113,10 +152,15 @@ class _Training:
                 self.step += 1
                 last = position == steps_an_epoch - 1
                 row["held_out_loss"] = self.held_out_loss() if last else None
-                self.metrics.append(row)
                 self.rows.append(row)
+                if not self.ranks.first:
+                    continue
+                self.metrics.append(row)
+                report(row)
                 if progress is not None:
                     progress.advance(loss=f"{row['loss']:.3f}")
+                if last and self.settings.keep_epochs:
+                    save_adapter(self.model, self.out_dir / EPOCHS / f"{epoch + 1:02}", self.base_name)
                 if time.monotonic() - saved_at >= self.settings.checkpoint_s:
                     self.save_checkpoint(key)
                     saved_at = time.monotonic()
@@ -131,12 +175,13 @@ class _Training:
         self.model.train()
         total = 0.0
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.default_rng([self.settings.seed, _DROPOUT, self.step]).integers(2**31)))
-            for part in micro_batches(examples, self.settings.micro_tokens):
+            torch.manual_seed(self.dropout_seed())
+            for part in micro_batches(self.ranks.share(examples), self.settings.micro_tokens):
                 with fast_arithmetic(self.model, self.settings):
                     loss = summed_loss(self.model, part) / n_supervised
                 loss.backward()
                 total += loss.item()
+        total = self.ranks.add_up(total, self.parameters.values())
         if not math.isfinite(total):
             raise FloatingPointError(
                 f"{self.out_dir}, step {self.step}: the loss is {total}, which no step can be taken from; "
@@ -158,15 +203,20 @@ class _Training:
             "timing": {"wall_s": time.monotonic() - started},
         }
 
+    def dropout_seed(self) -> int:
+        """Another one for every step and process, the same whenever the step is taken again."""
+        of = [self.settings.seed, _DROPOUT, self.step, *([self.ranks.rank] if self.ranks.rank else [])]
+        return int(np.random.default_rng(of).integers(2**31))
+
     @torch.no_grad()
     def held_out_loss(self) -> float | None:
         """Mean loss per supervised token of the held-out examples, None where there are none."""
         if not self.held_out:
             return None
         self.model.eval()
-        parts = micro_batches(self.held_out, self.settings.micro_tokens)
+        parts = micro_batches(self.ranks.share(self.held_out), self.settings.micro_tokens)
         with fast_arithmetic(self.model, self.settings):
-            total = sum(summed_loss(self.model, part).item() for part in parts)
+            total = self.ranks.add_up(sum(summed_loss(self.model, part).item() for part in parts))
         return total / sum(e.n_supervised for e in self.held_out)
 
     @property
@@ -199,7 +249,9 @@ class _Training:
                     for name, tensor in state["adapter"].items():
                         self.parameters[name].copy_(tensor)
         self.rows = [row for row in self.metrics.read() if row["step"] < self.step]
-        write_items(self.metrics.path, self.rows)
+        self.ranks.wait()
+        if self.ranks.first:
+            write_items(self.metrics.path, self.rows)
         for _ in range(self.step if progress is not None else 0):
             progress.advance()
 
@@ -232,7 +284,7 @@ def _check_examples(examples: Sequence[SFTExample], settings: LoraSettings) -> N
             raise ValueError(f"example {example.id} has no supervised token; leave it out")
 
 
-NOT_IN_KEY = ("checkpoint_s",)
+NOT_IN_KEY = ("checkpoint_s", "keep_epochs", "report_to")
 
 
 def _identity(
@@ -267,7 +319,7 @@ def _move_aside(out_dir: Path, key: str) -> None:
         return
     place = out_dir / "previous" / record["key"]
     place.mkdir(parents=True, exist_ok=True)
-    for name in ("adapter", "metrics.jsonl", "settings.json"):
+    for name in ("adapter", "metrics.jsonl", "settings.json", EPOCHS):
         if (out_dir / name).exists() and not (place / name).exists():
             (out_dir / name).replace(place / name)
 
@@ -277,7 +329,7 @@ def _read_settings(out_dir: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _write_result(out_dir: Path, run: _Training, identity: dict[str, Any], base_name: str) -> TrainingResult:
+def _write_result(out_dir: Path, run: _Training, identity: dict[str, Any]) -> None:
     """Save the adapter, then settings.json, then drop the checkpoint."""
     tenth = max(1, len(run.rows) // 10)
     losses = [row["loss"] for row in run.rows]
@@ -289,11 +341,10 @@ def _write_result(out_dir: Path, run: _Training, identity: dict[str, Any], base_
         loss_last=float(np.mean(losses[-tenth:])),
         held_out_loss=run.rows[-1]["held_out_loss"],
         wall_s=sum(row["timing"]["wall_s"] for row in run.rows),
-        adapter_digest=save_adapter(run.model, out_dir / "adapter", base_name),
+        adapter_digest=save_adapter(run.model, out_dir / "adapter", run.base_name),
     )
     outcome = asdict(result)
-    record = {"schema": "training/1", **identity, "base": base_name, "timing": {"wall_s": outcome.pop("wall_s")}}
-    record |= {"result": outcome, "n_held_out": len(run.held_out)}
+    record = {"schema": "training/1", **identity, "base": run.base_name, "timing": {"wall_s": outcome.pop("wall_s")}}
+    record |= {"result": outcome, "n_held_out": len(run.held_out), "processes": run.ranks.world}
     write_atomically(out_dir / "settings.json", (json.dumps(record, indent=2) + "\n").encode())
     run.checkpoint.unlink(missing_ok=True)
-    return result

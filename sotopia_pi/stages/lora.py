@@ -3,7 +3,7 @@
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging
 
 from sotopia_pi.models.adapters import adapter_digest
+from sotopia_pi.models.precision import fast_dtype, own_device
 from sotopia_pi.store.items import write_atomically
 
 # PEFT asks for an attribute that transformers renames; the reader of a stage's page can do nothing about it.
@@ -26,6 +27,8 @@ Dtype = Literal["float32", "bfloat16"]
 Quantisation = Literal["none", "nf4"]
 Attention = Literal["eager", "sdpa"]
 
+PARAMETER_NAMES = {"lora_r": "r", "lora_alpha": "alpha", "lora_dropout": "dropout", "learning_rate": "lr"}
+"""What a stage's parameters call a setting, where one letter would say too little there."""
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The seven linear maps of a layer in models of the Llama kind (Mistral, Qwen and SmolLM among them)."""
 
@@ -47,6 +50,7 @@ class LoraSettings:
     quantisation: `nf4` holds the base in 4 bits (QLoRA, with double quantisation). attention: `eager` is faster on a
     CPU for sequences of a few hundred tokens, `sdpa` on a GPU and for long ones. gradient_checkpointing: recompute
     activations, less memory for a third more time. checkpoint_s: seconds between checkpoints, 0 = after every step.
+    keep_epochs: keep the adapter after each epoch as well. report_to: trackers to report to (`trackers.py`).
     Sources: r 8, alpha 16, dropout 0.05, q_proj and v_proj, lr 5e-5, warm-up 0.03, batch 4, max_tokens 4096 in
     Sotopia-π; the defaults here suit SmolLM2-135M on two cores.
     """
@@ -72,9 +76,12 @@ class LoraSettings:
     attention: Attention = "eager"
     gradient_checkpointing: bool = False
     checkpoint_s: float = 60.0
+    keep_epochs: bool = False
+    report_to: tuple[str, ...] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        for name in ("target_modules", "report_to"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, allowed in (
             ("schedule", Schedule),
             ("dtype", Dtype),
@@ -95,7 +102,18 @@ class LoraSettings:
             raise ValueError("target_modules is empty; name at least one linear map, such as 'q_proj'")
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "target_modules": list(self.target_modules)}
+        return {**asdict(self), "target_modules": list(self.target_modules), "report_to": list(self.report_to)}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "LoraSettings":
+        """The settings among a stage's parameters, which have these names, or longer ones: see PARAMETER_NAMES.
+
+        `dtype` may be "auto" there: what this machine is fast in.
+        """
+        known = {f.name for f in fields(cls)}
+        named = {PARAMETER_NAMES.get(name, name): value for name, value in params.items()}
+        chosen = {name: value for name, value in named.items() if name in known}
+        return cls(**{**chosen, "dtype": fast_dtype(chosen.get("dtype", "auto"))})
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "LoraSettings":
@@ -185,13 +203,12 @@ def _load_base(folder: Path, settings: LoraSettings) -> torch.nn.Module:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
         )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     logging.disable_progress_bar()
     base = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype,
         attn_implementation=settings.attention,
-        device_map=device,
+        device_map=own_device(),
         quantization_config=quantised,
     )
     base.requires_grad_(False)

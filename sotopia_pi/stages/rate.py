@@ -1,5 +1,6 @@
 """Rating: one rating a side of every episode that a rule can rate."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sotopia_pi.store.items import ItemFile
@@ -21,3 +22,10 @@ def rate_payoffs(episodes: Iterable[Episode], tasks: Sequence[SocialTask], file:
         if rating.id not in here:
             file.append(rating.to_dict())
     return ratings
+
+
+def rating_counts(ratings: Iterable[Rating]) -> dict[str, int]:
+    """Count table: sides rated, and those that a judge could not rate, by outcome."""
+    outcomes = Counter(rating.outcome for rating in ratings)
+    failed = {f"sides not rated: {outcome}": n for outcome, n in sorted(outcomes.items()) if outcome != "ok"}
+    return {"sides rated": outcomes["ok"], **failed}

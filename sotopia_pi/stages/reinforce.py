@@ -7,11 +7,11 @@ from typing import Any
 
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.stages.examples import SFTExample, build_examples
-from sotopia_pi.stages.finetune import train_adapter
 from sotopia_pi.stages.lora import LoraSettings
 from sotopia_pi.stages.played import Played
 from sotopia_pi.stages.selection import Selection, select
 from sotopia_pi.stages.simulate import Progress
+from sotopia_pi.stages.training_plan import TrainingPlan, train_as_planned
 
 PLAYED_BY = {"SR": "base", "BC+SR": "BC"}
 """Whose play each variant learns from: the agent it continues from."""
@@ -91,11 +91,21 @@ class Reinforced:
 
 
 def reinforce(
-    round_: Round, base: Path, settings: LoraSettings, out_dir: Path, start_from: Path | None, progress: Progress
+    round_: Round,
+    model: str,
+    settings: LoraSettings,
+    out_dir: Path,
+    start_from: Path | None,
+    here: bool,
+    progress: Progress,
 ) -> Reinforced:
-    """Train one variant on its round, from the base (start_from None) or from an adapter; or say why not."""
+    """Train one variant on its round, from the base (start_from None) or from an adapter; or say why not.
+
+    out_dir: the stage's folder, where examples.jsonl lies. here: as `train_as_planned` takes it.
+    """
     if round_.reason:
         return Reinforced(round_.variant, None, round_.reason)
     folder = out_dir / FOLDERS[round_.variant]
-    trained = train_adapter(base, round_.examples, settings, folder, start_from=start_from, progress=progress)
+    plan = TrainingPlan.of(folder, model, settings, out_dir / "examples.jsonl", round_.examples, start_from)
+    trained = train_as_planned(plan, folder, here, progress)
     return Reinforced(round_.variant, folder, adapter_digest=trained.adapter_digest)

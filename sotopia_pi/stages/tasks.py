@@ -151,7 +151,7 @@ def _grams(text: str) -> set[tuple[str, ...]]:
 def _items(tasks: Iterable[SocialTask]) -> set[str]:
     """What is sold, divided, met at or lent: the things that must not be known from training."""
     found = set()
-    for task in tasks:
+    for task in (task for task in tasks if task.payoff is not None):
         found |= {str(task.payoff.notes[key]) for key in ("item", "bill", "thing") if key in task.payoff.notes}
         found |= {issue.name for issue in task.payoff.issues if issue.kind == "item"}
         found |= {str(o) for issue in task.payoff.issues if issue.name == "place" for o in issue.options}

@@ -24,6 +24,7 @@ class ProgressState:
     failed: int
     elapsed_s: float
     resumed: int = 0
+    note: str = ""
 
     @property
     def left_s(self) -> float | None:
@@ -43,7 +44,7 @@ class Progress:
         self.total, self.label, self.done, self.failed = total, label, done, 0
         self._path, self._resumed = path, done
         self._started = time.monotonic()
-        self._written = 0.0
+        self._written, self._note = 0.0, ""
         self._bar = None if path else tqdm(total=total, initial=done, desc=label, leave=False)
 
     def __enter__(self) -> Self:
@@ -57,7 +58,8 @@ class Progress:
             self._write()
 
     def advance(self, failed: bool = False, **info: Any) -> None:
-        """One more item is done; info: short words to show beside the bar."""
+        """One more item is done; info: short words to show beside the bar; `note` of them in the pipeline too."""
+        self._note = str(info.get("note", ""))
         self.done += 1
         self.failed += int(failed)
         if self._bar is not None:
@@ -76,6 +78,7 @@ class Progress:
             "failed": self.failed,
             "elapsed_s": time.monotonic() - self._started,
             "resumed": self._resumed,
+            "note": self._note,
         }
         write_atomically(self._path, json.dumps(state).encode())
         self._written = time.monotonic()

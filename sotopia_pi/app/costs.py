@@ -1,0 +1,207 @@
+"""What a preset will ask of language models, told before anything is asked: calls, tokens and cost by role and stage.
+
+Bounds, not forecasts: every episode is taken to use all its turns. How many episodes of a data round meet a partner
+depends on the tasks' ids; the share that the preset asks for stands in for it. Only the run's own folder is read;
+nothing is opened and no server is called.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sotopia_pi.models.prices import price_of
+from sotopia_pi.models.roles import ModelSpec, missing_for, parse_model
+from sotopia_pi.stages.task_sources import BUILT_IN, WRITER, TaskSources
+from sotopia_pi.stages.tasks import TaskCounts
+from sotopia_pi.store.items import ItemFile
+from sotopia_pi.store.params import Plan
+from sotopia_pi.store.run_card import graphics_cards
+
+TURN_PROMPT = {"chat": (210, 21), "sotopia": (600, 27)}
+"""Prompt tokens of a turn by format: at the first turn, and more with every turn before it. Measured with SmolLM2's
+tokenizer over expert episodes of the built-in tasks; other tokenizers differ by a tenth or two."""
+TURN_COMPLETION = 60
+"""Tokens of a reply. Scripted turns have 14 (`chat`) to 28 (`sotopia`) of them; models are wordier."""
+JUDGE_PROMPT, JUDGE_TURN, JUDGE_COMPLETION = 1480, 26, 1100
+"""Tokens of a judge's call, measured likewise; an answer holds fourteen reasonings of two sentences, and scores."""
+ROLES = ("writer", "expert", "partner", "judge")
+WRITER_PROMPT, WRITER_COMPLETION = 900, 350
+"""Tokens of a task writer's call: the request with an example scenario, and a scenario with its goals."""
+TRAINED, BASELINES = ("base", "BC", "SR", "BC+SR", "expert"), 6
+"""Who plays the social evaluation, at most; the baselines only where goals can be checked by rule."""
+PUBLISHED, PUBLISHED_HARD = 90, 14
+"""Scenarios of SOTOPIA, and the hard ones among them (SOTOPIA, arXiv 2310.11667)."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one role is asked at one stage. items: episodes; done: of them, those that lie there already.
+
+    calls, prompt_tokens, completion_tokens: at most, for the items that are left. usd: None where the model's price is
+    not in the preset.
+    """
+
+    stage: str
+    role: str
+    model: str
+    items: int
+    done: int
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = 0.0
+
+
+def cost_table(root: Path, plan: Plan) -> pd.DataFrame:
+    """One row per stage and role that a language model on a server stands behind; empty where none does."""
+    run_dir = root / "outputs" / plan.run
+    rows = [asked for stage in plan.stages for asked in _of_stage(stage, plan, run_dir)]
+    return pd.DataFrame([vars(row) for row in rows], columns=list(Asked.__dataclass_fields__))
+
+
+def missing(plan: Plan) -> list[str]:
+    """What the run still needs, one sentence each: keys, adapters, weights, a graphics card."""
+    found = [what for spec in _specs(plan) for what in missing_for(spec)]
+    params = [plan.params[stage] for stage in plan.stages]
+    if any(p.get("quantisation") == "nf4" for p in params) and not graphics_cards():
+        found.append("quantisation nf4: no graphics card found; training a large model on the CPU takes days")
+    return list(dict.fromkeys(found))
+
+
+def cost_text(root: Path, plan: Plan) -> str:
+    """The table, its sums, and what is missing, for a terminal."""
+    table = cost_table(root, plan)
+    lines = [f"Run {plan.run}, at most (every episode taken to use all its turns); nothing was asked of anybody."]
+    if len(table):
+        lines += ["", _shown(table), "", _sums(table)]
+    else:
+        lines += ["No language model on a server has a role in it: it costs time only."]
+    lacking = missing(plan)
+    lines += ["", "Still missing:", *(f"  {what}" for what in lacking)] if lacking else ["", "Nothing is missing."]
+    return "\n".join(lines)
+
+
+def _specs(plan: Plan) -> Iterable[ModelSpec]:
+    for stage in plan.stages:
+        for role in ROLES:
+            text = plan.params[stage].get(role, "")
+            if isinstance(text, str) and ":" in text:
+                yield parse_model(role, text)
+        for text in plan.params[stage].get("more_agents", []):
+            yield parse_model("agent", text)
+
+
+def _of_stage(stage: str, plan: Plan, run_dir: Path) -> list[Asked]:
+    params, tasks = plan.params[stage], plan.params.get("01_social_tasks", {})
+    match stage:
+        case "01_social_tasks":
+            return [row for row in [_scenarios(stage, params, run_dir)] if row is not None]
+        case "02_expert_episodes":
+            episodes = _round(_n_tasks(tasks, "bc"), params)
+            turns = {"expert": params["turn_limit"] / (1 + params["partner_share"]), "partner": _partnered(params)}
+        case "04_agent_episodes":
+            probe = min(params["probe_tasks"], _n_tasks(tasks, "sr"))
+            episodes = 2 * (_round(_n_tasks(tasks, "sr"), params) + _round(probe, {**params, "repeats": 1}))
+            turns = {"partner": _partnered(params)}
+        case "06_social_evaluation":
+            agents = len(TRAINED) + (params["few_shot"] > 0) + len(params["more_agents"])
+            agents += BASELINES if tasks["evaluation"] == BUILT_IN else 0
+            episodes = 2 * agents * _n_tasks(tasks, "eval")
+            turns = {"partner": _half(params), "expert": _half(params) / agents}
+        case _:
+            return []
+    done = _lines(run_dir / stage / "episodes.jsonl")
+    rows = [_turns(stage, role, params, episodes, done, per_episode) for role, per_episode in turns.items()]
+    rows.append(_ratings(stage, params, episodes, _lines(run_dir / stage / "ratings.jsonl") // 2))
+    return [row for row in rows if row is not None and row.calls + row.done]
+
+
+def _n_tasks(tasks: Mapping[str, Any], split: str) -> int:
+    """Tasks of a split: as drawn from templates, scenarios times pairs where they are written, or as published."""
+    counts = {"bc": ("n_bc", "n_bc_no_zone"), "sr": ("n_sr",), "eval": ("n_eval", "n_eval_no_zone", "n_eval_held_out")}
+    source = tasks["evaluation" if split == "eval" else "tasks_from"]
+    first = tasks[counts[split][0]]
+    if source == WRITER:
+        return first * tasks["pairs"]
+    if source == BUILT_IN:
+        return sum(tasks[name] for name in counts[split])
+    scenarios = first or PUBLISHED
+    hard = min(PUBLISHED_HARD, scenarios)
+    return (scenarios - hard) * tasks["eval_pairs"] + hard * tasks["eval_pairs_hard"]
+
+
+def _scenarios(stage: str, params: Mapping[str, Any], run_dir: Path) -> Asked | None:
+    """What the task writer is asked: a scenario for every prompt, once each."""
+    sources = TaskSources(params["tasks_from"], params["evaluation"], params["prompts"])
+    counts = {"bc": params["n_bc"], "sr": params["n_sr"], "eval": params["n_eval"]}
+    items = sum(sources.written({split: TaskCounts(n) for split, n in counts.items()}).values())
+    row = Asked(stage, "writer", params["writer"], items, min(items, _lines(run_dir / stage / "scenarios.jsonl")))
+    return _priced(row, params, 1, WRITER_PROMPT, WRITER_COMPLETION) if items else None
+
+
+def _round(n_tasks: int, params: Mapping[str, Any]) -> int:
+    """Episodes of a data round: two for a task played with the partner, in both speaking orders, else one."""
+    return round(n_tasks * params["repeats"] * (1 + params["partner_share"]))
+
+
+def _partnered(params: Mapping[str, Any]) -> float:
+    """The partner's turns in an episode of a data round, on average: half of those in two episodes a partnered task."""
+    return params["turn_limit"] * params["partner_share"] / (1 + params["partner_share"])
+
+
+def _half(params: Mapping[str, Any]) -> float:
+    return params["turn_limit"] / 2
+
+
+def _turns(
+    stage: str, role: str, params: Mapping[str, Any], episodes: int, done: int, per_episode: float
+) -> Asked | None:
+    first, more = TURN_PROMPT[params["prompt_format"]]
+    prompt = first + more * params["turn_limit"] / 2
+    row = Asked(stage, role, params[role], episodes, min(done, episodes))
+    return _priced(row, params, per_episode, prompt, TURN_COMPLETION)
+
+
+def _ratings(stage: str, params: Mapping[str, Any], episodes: int, done: int) -> Asked | None:
+    row = Asked(stage, "judge", params["judge"], episodes, min(done, episodes))
+    return _priced(row, params, 1, JUDGE_PROMPT + JUDGE_TURN * params["turn_limit"], JUDGE_COMPLETION)
+
+
+def _priced(row: Asked, params: Mapping[str, Any], per_item: float, prompt: float, completion: float) -> Asked | None:
+    """The row for what is left of its items; None where no server is asked."""
+    if not row.model.startswith("openai:"):
+        return None
+    spec = parse_model(row.role, row.model)
+    calls = round((row.items - row.done) * per_item)
+    tokens = round(calls * prompt), round(calls * completion)
+    price = price_of(params.get("prices", {}), spec.name)
+    return replace(
+        row,
+        model=spec.name,
+        calls=calls,
+        prompt_tokens=tokens[0],
+        completion_tokens=tokens[1],
+        usd=price.cost(*tokens).usd if price else None,
+    )
+
+
+def _lines(path: Path) -> int:
+    return len(ItemFile(path).ids())
+
+
+def _shown(table: pd.DataFrame) -> str:
+    shown = table.assign(usd=["price unknown" if pd.isna(usd) else f"{usd:,.2f}" for usd in table["usd"]])
+    for name in ("items", "done", "calls", "prompt_tokens", "completion_tokens"):
+        shown[name] = [f"{number:,}" for number in shown[name]]
+    return shown.to_string(index=False)
+
+
+def _sums(table: pd.DataFrame) -> str:
+    known = table["usd"].dropna().sum()
+    unpriced = sorted(set(table.loc[table["usd"].isna(), "model"]))
+    unknown = f", and what {', '.join(unpriced)} cost (no price in the preset's `prices`)" if unpriced else ""
+    tokens = table["prompt_tokens"].sum() + table["completion_tokens"].sum()
+    return f"In all at most {table['calls'].sum():,} calls, {tokens:,} tokens, ${known:,.2f}{unknown}."

@@ -1,0 +1,271 @@
+"""Rating by a language model: one call for both sides, every attempt kept, a named outcome where it fails."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sotopia_pi.models.failures import ServerReply
+from sotopia_pi.models.seam import Chat, Reply, Request, Sampling, messages_hash
+from sotopia_pi.stages.judge_answer import (
+    SideAnswer,
+    UnreadableAnswer,
+    judge_reader_digest,
+    kept_text,
+    read_answer,
+    stands_alone,
+)
+from sotopia_pi.stages.judge_prompt import answer_schema, correction, judge_messages, judge_prompt_digest, who
+from sotopia_pi.stages.simulate import Progress
+from sotopia_pi.store.items import ItemFile, content_id
+from sotopia_pi.world.episode import Episode
+from sotopia_pi.world.ratings import DIMENSIONS, Rating, RatingOutcome
+from sotopia_pi.world.scoring import JUDGE as RULE
+from sotopia_pi.world.tasks import SocialTask
+
+GREEDY = Sampling(temperature=0.0, max_new_tokens=3000)
+"""The paper's temperature (Sotopia-π, section 4); room for fourteen reasonings of three sentences each."""
+CUT_SHORT = "it was cut off at the limit of {limit} tokens; keep each reasoning to one short sentence"
+_JUDGING = 5
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Rates episodes by asking `chat`.
+
+    name: as tables show it ("gpt-4"), not the rule's. model_digest: all that determines the model behind `chat`.
+    attempts: most calls per episode, >= 1. An answer that cannot be read, or was cut off, is asked for again with the
+    reason; after an api_error the next call goes without the schema, which some servers reject; a refusal stands.
+    """
+
+    chat: Chat
+    name: str
+    model_digest: str
+    sampling: Sampling = GREEDY
+    attempts: int = 3
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.attempts < 1:
+            raise ValueError(f"judge {self.name!r}: attempts is {self.attempts}; it takes at least 1 call to rate")
+        if not self.name.strip() or self.name == RULE:
+            raise ValueError(f"judge name {self.name!r} is empty or the rule's own ({RULE!r}); name it after its model")
+
+    def description(self) -> dict[str, Any]:
+        """Everything that determines what this judge is asked, for ids and the run card."""
+        return {
+            "kind": "llm judge",
+            "name": self.name,
+            "model": self.model_digest,
+            "prompt": judge_prompt_digest(),
+            "sampling": self.sampling.to_dict(),
+            "attempts": self.attempts,
+            "seed": self.seed,
+        }
+
+    async def rate(self, episode: Episode, task: SocialTask) -> tuple[Rating, Rating]:
+        """The ratings of side 0 and side 1, both with the same outcome; without any score where it is not "ok".
+
+        Raises ValueError for an episode of another task and for one whose policy failed, which is never rated.
+        """
+        check_ratable(episode, task)
+        return ratings_from(episode.id, await self._ask(episode, task))
+
+    async def _ask(self, episode: Episode, task: SocialTask) -> list[dict[str, Any]]:
+        """One record per call, until an answer is readable, the judge refuses, or the attempts are used up."""
+        sides = who(task)
+        asked = judge_messages(episode, task)
+        messages, schema = asked, answer_schema(sides)
+        records: list[dict[str, Any]] = []
+        for attempt in range(self.attempts):
+            request = Request(
+                messages,
+                self.sampling,
+                schema,
+                seed=self._seed(episode, attempt),
+                item_id=episode.id,
+                turn=attempt,
+                role="judge",
+            )
+            record = self._record(await self.chat.complete(request), request, sides)
+            outcome, _, problem = _read(record)
+            records.append(record | {"schema": _schema_state(request, record, outcome), "problem": problem})
+            if outcome in ("ok", "refused") or (outcome == "api_error" and schema is None):
+                break
+            if outcome == "api_error":
+                schema = None
+            else:
+                messages = (*asked, *correction(record["text"], problem, sides))
+        return records
+
+    def _record(self, reply: Reply, request: Request, sides: tuple[str, str]) -> dict[str, Any]:
+        """What is kept of one call. characters: length of the whole text; `kept_text` says how much of it is kept."""
+        return {
+            "text": kept_text(reply.text),
+            "characters": len(reply.text),
+            "outcome": reply.outcome,
+            "finish_reason": reply.finish_reason,
+            "usage": dict(reply.usage),
+            "model": reply.model,
+            "prompt_hash": messages_hash(request.messages),
+            **_from_server(reply),
+            "sides": list(sides),
+            "judge": self.description(),
+            "timing": {"latency_s": reply.latency_s},
+        }
+
+    def _seed(self, episode: Episode, attempt: int) -> int:
+        """Seed of one call, in [0, 2**31): from the judge's seed, the episode and the attempt alone."""
+        number = int(content_id("episode", episode.id).rsplit("-", 1)[1], 16)
+        return int(np.random.default_rng([self.seed, _JUDGING, number, attempt]).integers(2**31))
+
+
+async def rate_episodes(
+    episodes: Iterable[Episode],
+    tasks: Iterable[SocialTask],
+    judge: Judge,
+    file: ItemFile,
+    progress: Progress,
+    at_once: int = 16,
+    ask_again: Collection[RatingOutcome] = (),
+) -> list[Rating]:
+    """Ratings of both sides of every completed episode, side 0 first; those the file lacks are appended.
+
+    An episode this judge has answered for is never asked about again: a side whose line was lost, and every side
+    after the rules of reading changed, is read again from the kept texts. ask_again: outcomes for which that does not
+    hold ("api_error" after an outage); such ratings are set aside in `*.stale.jsonl` first. At most at_once calls run
+    side by side. An episode that raises does not stop the others; the first error is raised once the rest is written.
+    """
+    by_id = {task.id: task for task in tasks}
+    wanted = {episode.id: episode for episode in episodes if episode.outcome == "completed"}
+    for episode in wanted.values():
+        check_ratable(episode, by_id.get(episode.task_id))
+    here, pairs = _kept(file, judge, wanted, ask_again)
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(episode: Episode) -> None:
+        async with gate:
+            pair = await judge.rate(episode, by_id[episode.task_id])
+        pairs[episode.id] = pair
+        _write(pair, file, here)
+        progress.advance(failed=pair[0].outcome != "ok")
+
+    left = [episode for episode in wanted.values() if episode.id not in pairs]
+    results = await asyncio.gather(*(one(episode) for episode in left), return_exceptions=True)
+    errors = [error for error in results if isinstance(error, BaseException)]
+    if errors:
+        raise RuntimeError(
+            f"{len(errors)} of {len(left)} episodes could not be rated by {judge.name!r}; the others are written to "
+            f"{file.path}. Run the same command again to rate what is missing. First error: {errors[0]!r}"
+        ) from errors[0]
+    return [rating for episode_id in wanted for rating in pairs[episode_id]]
+
+
+def reparse(ratings: Iterable[Rating]) -> list[Rating]:
+    """The same ratings read again from their kept texts by today's rules of reading; nothing is called.
+
+    Equal to what they were unless those rules changed, which changes the ids too. Ratings without kept texts (the
+    rule's) are returned as they are.
+    """
+    return [ratings_from(r.episode_id, r.raw)[r.side] if r.raw else r for r in ratings]
+
+
+def ratings_from(episode_id: str, records: Sequence[dict[str, Any]]) -> tuple[Rating, Rating]:
+    """Both sides' ratings from the records of all calls: by the first answer that can be read, else the last failure.
+
+    A pure function of the records, which is why an answer can be read again at any time.
+    """
+    readings = [_read(record) for record in records]
+    outcome, answers, _ = next((reading for reading in readings if reading[0] == "ok"), readings[-1])
+    first, second = (_rating(episode_id, side, records, outcome, answers[side]) for side in (0, 1))
+    return first, second
+
+
+def check_ratable(episode: Episode, task: SocialTask | None) -> None:
+    """Raises ValueError when an episode must not be rated, or not with this task."""
+    if episode.outcome != "completed":
+        raise ValueError(f"episode {episode.id} ended as {episode.outcome}; only completed episodes are ever rated")
+    if task is None or episode.task_id != task.id:
+        given = f"the task given is {task.id}" if task else "that task is not among those given"
+        raise ValueError(f"episode {episode.id} was played on task {episode.task_id}, {given}; give its own task")
+
+
+Reading = tuple[RatingOutcome, tuple[SideAnswer, SideAnswer], str]
+"""Outcome of one call, both sides' answers (empty unless it is "ok"), and what is wrong ("" where nothing is)."""
+NOTHING = (SideAnswer({}, {}), SideAnswer({}, {}))
+
+
+def _read(record: dict[str, Any]) -> Reading:
+    """What one call came to. A reply that was cut off is no answer, however much of it could be read."""
+    if record["outcome"] == "truncated" or record["finish_reason"] == "length":
+        return "truncated", NOTHING, CUT_SHORT.format(limit=record["judge"]["sampling"]["max_new_tokens"])
+    if record["outcome"] in ("refused", "api_error"):
+        return record["outcome"], NOTHING, record["failure"] or f"the call's outcome is {record['outcome']}"
+    try:
+        return "ok", read_answer(record["text"], tuple(record["sides"])), ""
+    except UnreadableAnswer as error:
+        return "invalid", NOTHING, str(error)
+
+
+def _rating(
+    episode_id: str, side: int, records: Sequence[dict[str, Any]], outcome: RatingOutcome, answer: SideAnswer
+) -> Rating:
+    judge = records[0]["judge"]
+    body = {"episode": episode_id, "side": side, "judge": judge, "reader": judge_reader_digest()}
+    return Rating(
+        id=content_id("rating", body),
+        episode_id=episode_id,
+        side=side,
+        judge=judge["name"],
+        outcome=outcome,
+        scores=dict.fromkeys(DIMENSIONS) | dict(answer.scores),
+        reasons=answer.reasons,
+        raw=tuple(records),
+    )
+
+
+def _from_server(reply: Reply) -> dict[str, Any]:
+    """Why there is no answer, failed attempts at the network, and what the server was asked without."""
+    if isinstance(reply, ServerReply):
+        return {"failure": reply.failure, "retries": reply.retries, "unsupported": list(reply.unsupported)}
+    return {"failure": "", "retries": 0, "unsupported": []}
+
+
+def _schema_state(request: Request, record: dict[str, Any], outcome: RatingOutcome) -> str:
+    """Whether the schema was "honoured", "ignored" (sent, but the reply is something else), or "not sent" (fallen back
+    on the form that stands in the prompt); "unknown" where no reply came that could show it."""
+    if request.schema is None or "response_format" in record["unsupported"]:
+        return "not sent"
+    if outcome not in ("ok", "invalid"):
+        return "unknown"
+    return "honoured" if outcome == "ok" and stands_alone(record["text"]) else "ignored"
+
+
+def _kept(
+    file: ItemFile, judge: Judge, wanted: Collection[str], ask_again: Collection[RatingOutcome]
+) -> tuple[set[str], dict[str, tuple[Rating, Rating]]]:
+    """Ids in the file, and both ratings of every wanted episode that this very judge was asked about before."""
+    description = judge.description()
+    items = [item for item in file.read() if item["episode_id"] in wanted and _asked_by(item, description)]
+    pairs = {item["episode_id"]: ratings_from(item["episode_id"], item["raw"]) for item in items}
+    again = {episode_id for episode_id, pair in pairs.items() if pair[0].outcome in ask_again}
+    file.keep_only(file.ids() - {item["id"] for item in items if item["episode_id"] in again})
+    here = file.ids()
+    pairs = {episode_id: pair for episode_id, pair in pairs.items() if episode_id not in again}
+    for pair in pairs.values():
+        _write(pair, file, here)
+    return here, pairs
+
+
+def _asked_by(item: dict[str, Any], description: dict[str, Any]) -> bool:
+    return any(record.get("judge") == description for record in item.get("raw", ()))
+
+
+def _write(pair: tuple[Rating, Rating], file: ItemFile, here: set[str]) -> None:
+    """Append the sides the file lacks, without giving way between the two."""
+    for rating in pair:
+        if rating.id not in here:
+            file.append(rating.to_dict())
+            here.add(rating.id)

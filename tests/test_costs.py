@@ -1,0 +1,73 @@
+"""The plan of a run says what it will ask, of whom, at what cost, and what is missing, without asking anybody."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sotopia_pi.app.cli import main
+from sotopia_pi.app.costs import cost_table, cost_text, missing
+from sotopia_pi.store.items import write_items
+from sotopia_pi.store.params import plan_run
+
+ROOT = Path(__file__).parents[1]
+PAID = ["expert=openai:big", "partner=openai:small", "judge=openai:big", "turn_limit=10"]
+SIZES = ["01_social_tasks.n_bc=8", "01_social_tasks.n_bc_no_zone=2", "02_expert_episodes.partner_share=0.5"]
+
+
+def planned(*settings: str, run: str = "planned"):
+    return plan_run(ROOT, ROOT / "params" / "laptop.yaml", settings, run=run)
+
+
+def row(table, stage: str, role: str):
+    (found,) = table[table["stage"].str.startswith(stage) & (table["role"] == role)].to_dict("records")
+    return found
+
+
+def test_scripted_roles_cost_nothing_and_say_so(tmp_path):
+    assert cost_table(tmp_path, planned()).empty
+    assert "No language model on a server has a role in it" in cost_text(tmp_path, planned())
+
+
+def test_calls_are_counted_by_role_as_the_stage_will_make_them(tmp_path):
+    table = cost_table(tmp_path, planned(*PAID, *SIZES, "prices={big: [10, 20]}"))
+    expert, partner = row(table, "02", "expert"), row(table, "02", "partner")
+    # Ten tasks: five with the expert on both sides, five with the partner in both speaking orders; ten turns each.
+    assert expert["items"] == 15 and expert["calls"] == 5 * 10 + 10 * 5 and partner["calls"] == 10 * 5
+    assert row(table, "02", "judge")["calls"] == 15
+    tokens = expert["prompt_tokens"], expert["completion_tokens"]
+    assert expert["usd"] == pytest.approx((10 * tokens[0] + 20 * tokens[1]) / 1e6)
+    assert expert["prompt_tokens"] == expert["calls"] * (210 + 21 * 5)
+
+
+def test_an_unknown_price_is_said_and_not_guessed(tmp_path):
+    plan = planned(*PAID, *SIZES, "prices={big: [10, 20]}")
+    assert pd.isna(row(cost_table(tmp_path, plan), "02", "partner")["usd"])
+    assert "and what small cost (no price" in cost_text(tmp_path, plan)
+
+
+def test_what_lies_there_already_is_not_counted_again(tmp_path):
+    plan = planned(*PAID, *SIZES)
+    before = row(cost_table(tmp_path, plan), "02", "judge")
+    folder = tmp_path / "outputs" / "planned" / "02_expert_episodes"
+    write_items(folder / "episodes.jsonl", [{"id": f"episode-{k}"} for k in range(6)])
+    write_items(folder / "ratings.jsonl", [{"id": f"rating-{k}"} for k in range(8)])
+    after = cost_table(tmp_path, plan)
+    assert row(after, "02", "judge")["done"] == 4 and row(after, "02", "judge")["calls"] == before["calls"] - 4
+    assert row(after, "02", "expert")["done"] == 6
+
+
+def test_it_lists_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    lacking = missing(planned(*PAID, "quantisation=nf4"))
+    assert any("OPENAI_API_KEY" in what for what in lacking)
+    monkeypatch.setenv("OPENAI_API_KEY", "not-a-real-one")
+    assert not any("OPENAI_API_KEY" in what for what in missing(planned(*PAID)))
+    assert "not-a-real-one" not in cost_text(tmp_path, planned(*PAID))
+
+
+def test_the_command_prints_it_and_a_wrong_model_string_is_refused(capsys):
+    assert main(["plan", str(ROOT / "params" / "laptop.yaml")]) == 0
+    assert "nothing was asked of anybody" in capsys.readouterr().out
+    assert main(["plan", str(ROOT / "params" / "laptop.yaml"), "--set", "judge=openia:gpt-4"]) == 2
+    assert "Did you mean openai:" in capsys.readouterr().err

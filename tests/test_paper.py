@@ -1,0 +1,113 @@
+"""The paper's preset, whole, over HTTP: only model names, addresses, counts and device are other ones."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fault_server import Faults, FaultServer
+from role_player import in_role
+from sotopia_records import agent, combination, environment, folder, relationship
+from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
+
+from sotopia_pi.models.weights import prepare
+from sotopia_pi.store.items import ItemFile
+from sotopia_pi.store.manifest import read_manifest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+KEY = "sk-planted-0123456789abcdefghij"
+PRESET = """
+extends: paper
+model: {model}
+dtype: float32
+expert: openai:big@{url}?key=PLANTED_KEY
+judge: openai:big@{url}?key=PLANTED_KEY
+prices: {{big: [1, 2], small: [1, 2]}}
+turn_limit: 6
+01_social_tasks: {{writer: "openai:big@{url}?key=PLANTED_KEY", n_bc: 4, n_sr: 2, pairs: 2, evaluation: "{profiles}"}}
+03_behavior_cloning: {{epochs: 2}}
+04_agent_episodes: {{max_new_tokens: 4, probe_tasks: 1}}
+05_self_reinforcement: {{epochs: 1}}
+06_social_evaluation: {{partner: "openai:small@{url}?key=PLANTED_KEY", max_new_tokens: 40}}
+"""
+
+
+@pytest.fixture(scope="module")
+def mistral(tmp_path_factory) -> Path:
+    """Random weights of Mistral's architecture, with the tiny model's tokenizer."""
+    place = tmp_path_factory.mktemp("mistral")
+    tokenizer = AutoTokenizer.from_pretrained(prepare("tiny-random"))
+    config = MistralConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=8192,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(0)
+    MistralForCausalLM(config).save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    return place
+
+
+def profiles(tmp_path: Path) -> Path:
+    """Two published scenarios, one of them hard, between two people."""
+    scenarios = [environment(), environment("e-sail", "share_sail", scenario="Two sailors mend one sail in a loft.")]
+    place = folder(tmp_path, environments=scenarios, combinations=[combination(), combination("c-2", "e-sail")])
+    (place / "hard_env_ids.jsonl").write_text(json.dumps({"env_id": "e-sail"}) + "\n")
+    assert agent() and relationship()
+    return place
+
+
+def project(root: Path, mistral: Path, url: str) -> Path:
+    for name in ("notebooks", "params"):
+        shutil.copytree(ROOT / name, root / name)
+    preset = PRESET.format(model=mistral, url=url, profiles=profiles(root))
+    (root / "params" / "tiny.yaml").write_text(preset)
+    return root
+
+
+def run(root: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SOTOPIA_PI_HOME": str(root), "OMP_NUM_THREADS": "1", "PLANTED_KEY": KEY}
+    command = [sys.executable, "-m", "sotopia_pi.app.cli", "run", "params/tiny.yaml"]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def items(root: Path, stage: str, file: str) -> list[dict]:
+    return ItemFile(root / "outputs" / "tiny" / stage / file).read()
+
+
+def test_it_runs_to_a_trained_adapter_and_a_results_page_with_a_third_of_all_calls_failing(mistral, tmp_path):
+    faults = Faults(share=0.3, kinds=("rate_limit", "server_error", "cut", "torn_json", "empty"), first=2)
+    with FaultServer(in_role, faults=faults) as server:
+        root = project(tmp_path, mistral, server.url)
+        done = run(root)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert set(server.keys) == {f"Bearer {KEY}"} and sum(server.given.values()) > 20
+        asked = len(server.requests)
+        assert run(root).returncode == 0 and len(server.requests) == asked, "finished stages ask nobody again"
+    ratings = items(root, "02_expert_episodes", "ratings.jsonl")
+    assert {r["outcome"] for r in ratings} <= {"ok", "invalid", "api_error", "truncated", "refused"}
+    assert all(r["scores"]["goal"] is None for r in ratings if r["outcome"] != "ok")
+    assert sum(r["outcome"] == "ok" for r in ratings) >= len(ratings) / 2
+    settings = json.loads((root / "outputs/tiny/03_behavior_cloning/bc/settings.json").read_text())
+    assert settings["settings"]["quantisation"] == "nf4" and settings["settings"]["r"] == 8
+    assert len(list((root / "outputs/tiny/03_behavior_cloning/bc/epochs").iterdir())) == 2
+    page = (root / "outputs/tiny/10_results/report.html").read_text()
+    assert "rule-scored" not in page and "judged by big" in page
+    assert read_manifest(root / "outputs/tiny/06_social_evaluation")["notes"]["roles"]["partner"].startswith(
+        "openai:small"
+    )
+    written = [path for path in (root / "outputs").rglob("*") if path.is_file()]
+    assert len(written) > 40 and not [path for path in written if KEY.encode() in path.read_bytes()]
+    assert KEY not in done.stdout + done.stderr
