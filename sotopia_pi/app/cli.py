@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | plan | status | results | seeds`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds | import`."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from sotopia_pi.app.results import results_table, run_results
 from sotopia_pi.app.status import find_run, run_status, status_table
 from sotopia_pi.store.lock import RunLocked
 from sotopia_pi.store.notebook import NotebookError, project_root
-from sotopia_pi.store.params import ParameterError, Plan, plan_run
+from sotopia_pi.store.params import ParameterError, Plan, check_run_name, plan_run
 from sotopia_pi.store.run_card import CARD, write_run_card
 
 KEPT = "What is finished is kept."
@@ -99,6 +99,20 @@ def seeds_command(arguments: argparse.Namespace) -> int:
     return run_seeds(root, preset, arguments.seeds, arguments.set, command, run_plan, arguments.pool_only)
 
 
+def import_command(arguments: argparse.Namespace) -> int:
+    """`import sotopia`: published profiles and episodes into a run; prints what came of every record, as JSON."""
+    from sotopia_pi.app.import_sotopia import import_sotopia
+    from sotopia_pi.formats.sotopia_hub import HubUnreachable
+
+    run_dir = project_root() / "outputs" / check_run_name(arguments.run)
+    try:
+        report = import_sotopia(arguments.folder, run_dir)
+    except HubUnreachable as error:
+        return _complain(str(error), FAILED)
+    print(json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    return 0
+
+
 def _finish(root: Path, plan: Plan) -> Path:
     write_run_card(root, plan)
     return write_report(root, plan.run, plan.stages)
@@ -135,6 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     seeds.add_argument("--set", action="append", default=[], metavar="[STAGE.]KEY=VALUE", help="change one parameter")
     seeds.add_argument("--pool-only", action="store_true", help="run nothing; pool the runs that are complete")
     seeds.set_defaults(action=seeds_command)
+    imports = commands.add_parser("import", help="read other people's data into a run")
+    imports.add_argument("kind", choices=["sotopia"], help="what to read: Sotopia's profiles and episode logs")
+    imports.add_argument("folder", help="a folder of published files, or hub:cmu-lti/sotopia-space")
+    imports.add_argument("--run", required=True, help="the run that gets them, in outputs/RUN/sotopia/")
+    imports.set_defaults(action=import_command)
     return parser
 
 

@@ -167,9 +167,9 @@ def reparse(ratings: Iterable[Rating]) -> list[Rating]:
     """The same ratings read again from their kept texts by today's rules of reading; nothing is called.
 
     Equal to what they were unless those rules changed, which changes the ids too. Ratings without kept texts (the
-    rule's) are returned as they are.
+    rule's, imported ones) are returned as they are.
     """
-    return [ratings_from(r.episode_id, r.raw)[r.side] if r.raw else r for r in ratings]
+    return [ratings_from(r.episode_id, r.raw)[r.side] if r.raw and "text" in r.raw[0] else r for r in ratings]
 
 
 def ratings_from(episode_id: str, records: Sequence[dict[str, Any]]) -> tuple[Rating, Rating]:

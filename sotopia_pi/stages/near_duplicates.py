@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from sotopia_pi.stages.tasks import NEAR_DUPLICATE, _grams
+from sotopia_pi.stages.tasks import NEAR_DUPLICATE, word_grams
 from sotopia_pi.world.tasks import SocialTask
 
 AMONG, AGAINST = "among these tasks", "with an evaluation task"
@@ -42,7 +42,7 @@ def near_duplicates(
 
 def _texts(tasks: Sequence[SocialTask]) -> dict[_Text, set[tuple[str, ...]]]:
     """Word 5-grams of every text of every template, each once."""
-    return {(task.template, task.scenario.text): _grams(task.scenario.text) for task in tasks}
+    return {(task.template, task.scenario.text): word_grams(task.scenario.text) for task in tasks}
 
 
 def _close(ours: dict[_Text, set], others: dict[_Text, set], threshold: float) -> Iterator[tuple[float, _Text, _Text]]:

@@ -126,9 +126,9 @@ NEAR_DUPLICATE = 0.4
 def overlap(training: Sequence[SocialTask], evaluation: Sequence[SocialTask]) -> Overlap:
     """How far evaluation is held out from training: templates, texts, items, characters, near-duplicates."""
     near, nearest = 0.0, ("", "")
-    ours = {task.scenario.text: _grams(task.scenario.text) for task in training}
+    ours = {task.scenario.text: word_grams(task.scenario.text) for task in training}
     for task in evaluation:
-        theirs = _grams(task.scenario.text)
+        theirs = word_grams(task.scenario.text)
         for text, grams in ours.items():
             index = len(grams & theirs) / max(1, len(grams | theirs))
             if index > near:
@@ -143,7 +143,7 @@ def overlap(training: Sequence[SocialTask], evaluation: Sequence[SocialTask]) ->
     )
 
 
-def _grams(text: str) -> set[tuple[str, ...]]:
+def word_grams(text: str) -> set[tuple[str, ...]]:
     words = text.lower().split()
     return {tuple(words[i : i + 5]) for i in range(max(1, len(words) - 4))}
 
