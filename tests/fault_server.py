@@ -19,7 +19,7 @@ PASSING = ("rate_limit", "server_error", "hang", "cut", "torn_json", "huge")
 ANSWERS = ("empty", "refusal")
 """Odd answers that are answers all the same."""
 KINDS = PASSING + ANSWERS
-"""What a share of faults is drawn from. There is also "drip", an answer of one byte at a time that never ends."""
+"""What a share of faults is drawn from. There is also "drip", an answer of one byte at a time without an end."""
 REFUSAL = "I am sorry, I cannot help with that."
 HUGE = 10_000_000
 
@@ -48,7 +48,8 @@ class FaultServer:
     rejects: request fields answered with 400; rejection: in which words. key: the only one let in, repeated in the
     error as bad servers do. models: the names it knows, () for all. usage: whether replies say it.
 
-    quota: False answers every request like an empty account. hang_s: seconds until a hanging connection is closed.
+    quota: False answers every request like an empty account. hang_s: seconds until a hanging (or dripping)
+    connection is closed.
 
     requests: bodies of all that was asked; answered: how often a usable reply was sent; given: faults by kind; keys:
     Authorization headers as they came (None: none).
@@ -193,8 +194,10 @@ def _handler(server: FaultServer) -> type[BaseHTTPRequestHandler]:
         def drip(self) -> bool:
             """Never silent for long, and never done."""
             self.send_bytes(200, b" " * HUGE, sent=1)
-            while not server.closing.wait(0.02):
+            ends = time.monotonic() + server.hang_s
+            while time.monotonic() < ends and not server.closing.wait(0.02):
                 self.wfile.write(b" ")
+            self.close_connection = True
             return False
 
         def send_whole(self, completion: dict[str, Any], fault: str | None) -> bool:

@@ -95,10 +95,11 @@ def test_a_fault_that_passes_is_retried_and_counted_and_one_that_stays_is_an_api
     with FaultServer(faults=Faults(1.0, (kind,), first=1)) as server:
         (reply,) = ask(server, timeout_s=timeout_s)
     assert (reply.outcome, reply.text, reply.retries, len(server.requests)) == ("ok", "Hello.", 1, 2)
-    with FaultServer(faults=Faults(1.0, (kind,))) as server:
+    with FaultServer(faults=Faults(1.0, (kind,)), hang_s=10) as server:
         (reply,) = ask(server, timeout_s=timeout_s / 2, retries=Retries(1, 0.001, 1))
     assert (reply.outcome, reply.text, reply.finish_reason, reply.retries) == ("api_error", "", "error", 1)
     assert len(server.requests) == 2 and len(reply.failure) > 10
+    assert (reply.failure == "no answer in time") == (kind in ("hang", "drip"))
 
 
 def test_with_a_third_of_all_requests_failing_every_call_ends_with_a_reply_or_a_named_failure():

@@ -100,3 +100,19 @@ def test_the_adapter_of_every_epoch_is_kept_where_asked_and_the_last_is_the_resu
     kept = [path / "adapter_model.safetensors" for path in sorted((tmp_path / "epochs").iterdir())]
     assert [path.parent.name for path in kept] == ["01", "02"]
     assert kept[1].read_bytes() == adapter_bytes(tmp_path) != kept[0].read_bytes()
+
+
+def test_metrics_go_to_a_tracker_as_well_and_an_absent_one_is_refused(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = replace(SHORT, report_to=("tensorboard",), keep_epochs=False)
+    result = train_adapter(prepare("tiny-random"), toy_examples(), told, tmp_path / "out")
+    files = (tmp_path / "out").rglob("events.out.tfevents.*")
+    logs = [EventAccumulator(str(file)).Reload() for file in files]
+    (curve,) = (log.Scalars("loss") for log in logs if "loss" in log.Tags()["scalars"])
+    assert [point.value for point in curve] == pytest.approx([row["loss"] for row in metrics(tmp_path / "out")])
+    assert len(curve) == result.steps
+    plain = train_adapter(prepare("tiny-random"), toy_examples(), SHORT, tmp_path / "plain")
+    assert plain.adapter_digest == result.adapter_digest, "being watched changes nothing"
+    with pytest.raises(ValueError, match="report_to names 'tensorbord'; allowed: "):
+        train_adapter(prepare("tiny-random"), toy_examples(), replace(told, report_to=("tensorbord",)), tmp_path / "no")
