@@ -10,6 +10,8 @@ from fault_server import FaultServer
 from toy_judge import answer
 from toy_talks import price_task
 
+from sotopia_pi.models.failures import ModelMisconfigured
+from sotopia_pi.models.limits import BudgetSpent
 from sotopia_pi.stages.cast import Cast
 from sotopia_pi.stages.simulate import collect, training_plans
 from sotopia_pi.store.items import ItemFile
@@ -98,7 +100,7 @@ def test_the_budget_stops_before_it_is_exceeded_and_counts_earlier_sittings(tmp_
         (tmp_path / "episodes.jsonl").unlink()
         (tmp_path / "replies.jsonl").write_text("".join((tmp_path / "replies.jsonl").open().readlines()[:3]))
         asked = len(server.requests)
-        with pytest.raises(RuntimeError, match=r"the budget \(max_usd = 0\.001\) does not cover this call"):
+        with pytest.raises(BudgetSpent, match=r"the budget \(max_usd = 0\.001\) does not cover this call"):
             run(other, tmp_path)
         assert len(server.requests) == asked, "what was spent before leaves nothing for a single call"
 
@@ -124,3 +126,13 @@ def test_several_agents_stand_beside_each_other(tmp_path):
     assert [cast.policy(role).name for role in cast.specs] == ["always-accept", "never-concede"]
     with pytest.raises(ParameterError, match="no scripted policy"):
         Cast(stage(tmp_path), **{"agent one": "scripted:always-acept"})
+
+
+def test_a_wrong_key_stops_the_stage_at_once_with_what_to_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("WRONG_KEY", "not-the-one")
+    with FaultServer(says, key="Bearer the-right-one") as server:
+        cast = Cast(stage(tmp_path, at_once=1), expert=f"openai:small@{server.url}?key=WRONG_KEY", judge="payoff",
+                    partner="scripted:training-partner")  # fmt: skip
+        with pytest.raises(ModelMisconfigured, match="WRONG_KEY"):
+            run(cast, tmp_path)
+        assert len(server.requests) <= 2, "two episodes were planned, and one refusal is enough"

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sotopia_pi.models.failures import ServerReply
 from sotopia_pi.models.prompts import Unparsable, messages_for, parse, prompt_digest
 from sotopia_pi.models.seam import Chat, Reply, Request, Sampling, messages_hash
 from sotopia_pi.store.items import content_id
@@ -65,7 +66,7 @@ class LLMPolicy:
             calls.append(_call(reply, prompt_hash))
             try:
                 if reply.outcome not in ("ok", "truncated"):
-                    raise Unparsable(f"the call's outcome is {reply.outcome}")
+                    raise Unparsable(f"the call's outcome is {reply.outcome}{_why(reply)}")
                 action = parse(reply.text, reply.finish_reason, self.prompt_format)
             except Unparsable as error:
                 failure = f"{self.name}, {attempt + 1} of {self.retries + 1} attempts: {error}"
@@ -74,8 +75,13 @@ class LLMPolicy:
         return Decision(None, tuple(calls), failure, timing={"latency_s": latency})
 
 
+def _why(reply: Reply) -> str:
+    return f": {reply.failure}" if isinstance(reply, ServerReply) and reply.failure else ""
+
+
 def _call(reply: Reply, prompt_hash: str) -> dict[str, Any]:
-    return {
+    """What is kept of one call; of a server's also why it failed and how often it was tried again."""
+    record = {
         "text": reply.text,
         "token_ids": list(reply.token_ids),
         "outcome": reply.outcome,
@@ -84,3 +90,6 @@ def _call(reply: Reply, prompt_hash: str) -> dict[str, Any]:
         "model": reply.model,
         "prompt_hash": prompt_hash,
     }
+    if isinstance(reply, ServerReply):
+        record |= {"failure": reply.failure, "retries": reply.retries}
+    return record

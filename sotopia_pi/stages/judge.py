@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sotopia_pi.models.failures import ServerReply
+from sotopia_pi.models.failures import ServerReply, StopAsking
 from sotopia_pi.models.seam import Chat, Reply, Request, Sampling, messages_hash
 from sotopia_pi.stages.judge_answer import (
     SideAnswer,
@@ -137,17 +137,25 @@ async def rate_episodes(
     after the rules of reading changed, is read again from the kept texts. ask_again: outcomes for which that does not
     hold ("api_error" after an outage); such ratings are set aside in `*.stale.jsonl` first. At most at_once calls run
     side by side. An episode that raises does not stop the others; the first error is raised once the rest is written.
+    Only StopAsking (a wrong key, a spent budget) ends them all.
     """
     by_id = {task.id: task for task in tasks}
     wanted = {episode.id: episode for episode in episodes if episode.outcome == "completed"}
     for episode in wanted.values():
         check_ratable(episode, by_id.get(episode.task_id))
     here, pairs = _kept(file, judge, wanted, ask_again)
+    stop: list[StopAsking] = []
     gate = asyncio.Semaphore(at_once)
 
     async def one(episode: Episode) -> None:
         async with gate:
-            pair = await judge.rate(episode, by_id[episode.task_id])
+            if stop:
+                return
+            try:
+                pair = await judge.rate(episode, by_id[episode.task_id])
+            except StopAsking as error:
+                stop.append(error)
+                return
         pairs[episode.id] = pair
         _write(pair, file, here)
         progress.advance(failed=pair[0].outcome != "ok")
@@ -155,6 +163,8 @@ async def rate_episodes(
     left = [episode for episode in wanted.values() if episode.id not in pairs]
     results = await asyncio.gather(*(one(episode) for episode in left), return_exceptions=True)
     errors = [error for error in results if isinstance(error, BaseException)]
+    if stop:
+        raise stop[0]
     if errors:
         raise RuntimeError(
             f"{len(errors)} of {len(left)} episodes could not be rated by {judge.name!r}; the others are written to "

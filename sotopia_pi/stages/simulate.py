@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sotopia_pi.models.failures import StopAsking
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.world.episode import Episode, EpisodePlan, Policy, Rules, play
 from sotopia_pi.world.tasks import SocialTask
@@ -48,8 +49,10 @@ class Collected:
 async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progress, at_once: int = 64) -> Collected:
     """Play every plan that is not in the file yet, at most `at_once` side by side, and append each as it ends.
 
-    An episode that raises does not stop the others; the first error is raised once the rest is written.
+    An episode that raises does not stop the others; the first error is raised once the rest is written. Only
+    StopAsking (a wrong key, a spent budget) ends them all: what is in play ends, nothing more begins.
     """
+    stop: list[StopAsking] = []
     here = {item["id"]: Episode.from_dict(item) for item in file.read()}
     wanted = [plan for plan in plans if plan.id not in here]
     found = len(plans) - len(wanted)
@@ -57,13 +60,21 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
 
     async def one(plan: EpisodePlan) -> None:
         async with gate:
-            episode = await play(plan)
+            if stop:
+                return
+            try:
+                episode = await play(plan)
+            except StopAsking as error:
+                stop.append(error)
+                return
         file.append(episode.to_dict())
         here[episode.id] = episode
         progress.advance(failed=episode.outcome == "policy_failed")
 
     results = await asyncio.gather(*(one(plan) for plan in wanted), return_exceptions=True)
     errors = [error for error in results if isinstance(error, BaseException)]
+    if stop:
+        raise stop[0]
     if errors:
         raise RuntimeError(
             f"{len(errors)} of {len(wanted)} episodes could not be played; the others are written to {file.path}. "
