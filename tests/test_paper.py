@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from fault_server import Faults, FaultServer
 from role_player import in_role
 from sotopia_records import agent, combination, environment, folder, relationship
-from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
+from toy_mistral import save_mistral
+from transformers import AutoTokenizer
 
 from sotopia_pi.models.weights import prepare
 from sotopia_pi.store.items import ItemFile
@@ -21,7 +21,8 @@ from sotopia_pi.store.manifest import read_manifest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-KEY = "sk-planted-0123456789abcdefghij"
+KEY = "-".join(("sk", "planted", "0123456789abcdefghij"))
+"""Looks like a key and is none."""
 PRESET = """
 extends: paper
 model: {model}
@@ -43,19 +44,7 @@ def mistral(tmp_path_factory) -> Path:
     """Random weights of Mistral's architecture, with the tiny model's tokenizer."""
     place = tmp_path_factory.mktemp("mistral")
     tokenizer = AutoTokenizer.from_pretrained(prepare("tiny-random"))
-    config = MistralConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=8192,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    torch.manual_seed(0)
-    MistralForCausalLM(config).save_pretrained(place)
+    save_mistral(place, len(tokenizer), context=8192, eos_token_id=tokenizer.eos_token_id)
     tokenizer.save_pretrained(place)
     return place
 

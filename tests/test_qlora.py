@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from test_finetune import toy_examples
-from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
+from toy_mistral import save_mistral
+from transformers import AutoModelForCausalLM
 
 from sotopia_pi.models.adapters import AdapterError, merged_weights
 from sotopia_pi.stages.finetune import train_adapter
@@ -41,21 +42,7 @@ class Stops:
 
 @pytest.fixture(scope="module")
 def mistral(tmp_path_factory) -> Path:
-    """Random weights of Mistral's architecture: grouped queries, gated layers, no bias."""
-    config = MistralConfig(
-        vocab_size=512,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=256,
-    )
-    folder = tmp_path_factory.mktemp("mistral")
-    torch.manual_seed(0)
-    MistralForCausalLM(config).save_pretrained(folder)
-    return folder
+    return save_mistral(tmp_path_factory.mktemp("mistral"), vocab_size=512, context=256)
 
 
 @pytest.fixture(scope="module")

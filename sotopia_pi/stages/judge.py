@@ -1,13 +1,12 @@
 """Rating by a language model: one call for both sides, every attempt kept, a named outcome where it fails."""
 
-import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sotopia_pi.models.failures import ServerReply, StopAsking
+from sotopia_pi.models.failures import ServerReply
 from sotopia_pi.models.seam import Chat, Reply, Request, Sampling, messages_hash
 from sotopia_pi.stages.judge_answer import (
     SideAnswer,
@@ -18,6 +17,7 @@ from sotopia_pi.stages.judge_answer import (
     stands_alone,
 )
 from sotopia_pi.stages.judge_prompt import answer_schema, correction, judge_messages, judge_prompt_digest, who
+from sotopia_pi.stages.side_by_side import side_by_side
 from sotopia_pi.stages.simulate import Progress
 from sotopia_pi.store.items import ItemFile, content_id
 from sotopia_pi.world.episode import Episode
@@ -144,32 +144,15 @@ async def rate_episodes(
     for episode in wanted.values():
         check_ratable(episode, by_id.get(episode.task_id))
     here, pairs = _kept(file, judge, wanted, ask_again)
-    stop: list[StopAsking] = []
-    gate = asyncio.Semaphore(at_once)
 
     async def one(episode: Episode) -> None:
-        async with gate:
-            if stop:
-                return
-            try:
-                pair = await judge.rate(episode, by_id[episode.task_id])
-            except StopAsking as error:
-                stop.append(error)
-                return
+        pair = await judge.rate(episode, by_id[episode.task_id])
         pairs[episode.id] = pair
         _write(pair, file, here)
         progress.advance(failed=pair[0].outcome != "ok")
 
     left = [episode for episode in wanted.values() if episode.id not in pairs]
-    results = await asyncio.gather(*(one(episode) for episode in left), return_exceptions=True)
-    errors = [error for error in results if isinstance(error, BaseException)]
-    if stop:
-        raise stop[0]
-    if errors:
-        raise RuntimeError(
-            f"{len(errors)} of {len(left)} episodes could not be rated by {judge.name!r}; the others are written to "
-            f"{file.path}. Run the same command again to rate what is missing. First error: {errors[0]!r}"
-        ) from errors[0]
+    await side_by_side(left, one, at_once, f"episodes could not be rated by {judge.name!r}", file.path)
     return [rating for episode_id in wanted for rating in pairs[episode_id]]
 
 

@@ -1,6 +1,5 @@
 """Playing: a map over planned episodes that only plays what is missing and writes each one as it ends."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sotopia_pi.models.failures import StopAsking
+from sotopia_pi.stages.side_by_side import side_by_side
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.world.episode import Episode, EpisodePlan, Policy, Rules, play
 from sotopia_pi.world.tasks import SocialTask
@@ -52,34 +51,17 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
     An episode that raises does not stop the others; the first error is raised once the rest is written. Only
     StopAsking (a wrong key, a spent budget) ends them all: what is in play ends, nothing more begins.
     """
-    stop: list[StopAsking] = []
     here = {item["id"]: Episode.from_dict(item) for item in file.read()}
     wanted = [plan for plan in plans if plan.id not in here]
     found = len(plans) - len(wanted)
-    gate = asyncio.Semaphore(at_once)
 
     async def one(plan: EpisodePlan) -> None:
-        async with gate:
-            if stop:
-                return
-            try:
-                episode = await play(plan)
-            except StopAsking as error:
-                stop.append(error)
-                return
+        episode = await play(plan)
         file.append(episode.to_dict())
         here[episode.id] = episode
         progress.advance(failed=episode.outcome == "policy_failed")
 
-    results = await asyncio.gather(*(one(plan) for plan in wanted), return_exceptions=True)
-    errors = [error for error in results if isinstance(error, BaseException)]
-    if stop:
-        raise stop[0]
-    if errors:
-        raise RuntimeError(
-            f"{len(errors)} of {len(wanted)} episodes could not be played; the others are written to {file.path}. "
-            f"Run the same command again to play what is missing. First error: {errors[0]!r}"
-        ) from errors[0]
+    await side_by_side(wanted, one, at_once, "episodes could not be played", file.path)
     return Collected(tuple(here[plan.id] for plan in plans), found)
 
 

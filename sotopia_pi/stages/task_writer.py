@@ -3,7 +3,6 @@
 One prompt makes one scenario. What was rejected stays in the file with its reasons and the model's own words.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +13,7 @@ import numpy as np
 from sotopia_pi.formats.inspirations import Inspiration
 from sotopia_pi.models.seam import Chat, Message, Reply, Request, Sampling, messages_hash
 from sotopia_pi.stages.scenario_rules import problems_of
+from sotopia_pi.stages.side_by_side import side_by_side
 from sotopia_pi.stages.simulate import Progress
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
 from sotopia_pi.stages.writer_prompt import (
@@ -121,22 +121,14 @@ async def write_scenarios(
     here = {item["id"]: Written.from_dict(item) for item in file.read()}
     starts = [_starts(WritingPlan(writer, one, seed), here) for one in inspirations]
     wanted = [plans[-1] for plans in starts if plans[-1].id not in here]
-    gate = asyncio.Semaphore(at_once)
 
     async def one(plan: WritingPlan) -> None:
-        async with gate:
-            written = await write(plan)
+        written = await write(plan)
         file.append(written.to_dict())
         here[plan.id] = written
         progress.advance(failed=written.outcome != "ok")
 
-    results = await asyncio.gather(*(one(plan) for plan in wanted), return_exceptions=True)
-    errors = [error for error in results if isinstance(error, BaseException)]
-    if errors:
-        raise RuntimeError(
-            f"{len(errors)} of {len(wanted)} scenarios could not be written; the others are in {file.path}. Run the "
-            f"same command again to write what is missing. First error: {errors[0]!r}"
-        ) from errors[0]
+    await side_by_side(wanted, one, at_once, "scenarios could not be written", file.path)
     written = tuple(here[plans[-1].id] for plans in starts)
     return WrittenScenarios(written, len(starts) - len(wanted), tuple(plan.id for plans in starts for plan in plans))
 
