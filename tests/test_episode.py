@@ -5,11 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from sotopia_pi.stages.simulate import against, collect, self_play
+from sotopia_pi.stages.simulate import against, collect, training_plans
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.world.actions import Action, Turn
 from sotopia_pi.world.episode import Decision, Episode, EpisodePlan, Rules, observe, play
+
+
+def self_play(tasks, policy, repeats=1):
+    return training_plans(tasks, policy, policy, Rules(), 0, "x", partner_share=0.0, repeats=repeats)
+
 
 TASK = draw_tasks("eval", TaskCounts(4), seed=0)[0]
 
@@ -115,7 +120,7 @@ def test_ids_depend_on_all_that_decides_and_on_nothing_else():
 
 def test_two_repeats_of_a_task_draw_different_seeds():
     policies = [Says(speak(), LEAVE), Says(speak(), LEAVE)]
-    for policy, plan in zip(policies, self_play([TASK], policies[0], Rules(), 0, "x", repeats=2), strict=True):
+    for policy, plan in zip(policies, self_play([TASK], policies[0], repeats=2), strict=True):
         asyncio.run(play(replace(plan, policies=(policy, policy))))
     assert policies[0].seeds != policies[1].seeds
 
@@ -129,7 +134,7 @@ def test_the_agent_plays_both_speaking_orders():
 def test_collecting_again_plays_only_what_is_missing(tmp_path):
     tasks = draw_tasks("eval", TaskCounts(8), seed=0)
     file = ItemFile(tmp_path / "episodes.jsonl")
-    plans = self_play(tasks, Says(speak(), LEAVE), Rules(), 0, "x")
+    plans = self_play(tasks, Says(speak(), LEAVE))
     asyncio.run(collect(plans[:3], file, Counting()))
     file.path.write_bytes(file.path.read_bytes() + b'{"id": "torn')
     progress = Counting()
@@ -147,7 +152,7 @@ def test_one_broken_episode_does_not_spoil_the_others(tmp_path):
     tasks = draw_tasks("eval", TaskCounts(4), seed=0)
     file = ItemFile(tmp_path / "episodes.jsonl")
     with pytest.raises(RuntimeError, match="1 of 4 episodes could not be played") as caught:
-        asyncio.run(collect(self_play(tasks, Breaks(LEAVE), Rules(), 0, "x"), file, Counting()))
+        asyncio.run(collect(self_play(tasks, Breaks(LEAVE)), file, Counting()))
     assert "the line is dead" in str(caught.value)
     assert len(file.read()) == 3
 

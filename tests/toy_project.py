@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,11 @@ from sotopia_pi.store.manifest import read_manifest
 from sotopia_pi.store.params import plan_run
 
 TINY_NOTEBOOKS = Path(__file__).with_name("notebooks")
+
+
+def _heed_interrupts() -> None:
+    """Ctrl-C counts in the child also where the tests themselves run in the background of a shell that ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class ToyProject:
@@ -45,7 +51,9 @@ class ToyProject:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start `sotopia-pi ...` and leave it running."""
         quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(self._words(words), cwd=self.root, env=self._environment(), **quiet)
+        return subprocess.Popen(
+            self._words(words), cwd=self.root, env=self._environment(), preexec_fn=_heed_interrupts, **quiet
+        )
 
     def manifest(self, stage: str) -> dict:
         return read_manifest(self.run_dir / stage)
