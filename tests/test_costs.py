@@ -71,3 +71,13 @@ def test_the_command_prints_it_and_a_wrong_model_string_is_refused(capsys):
     assert "nothing was asked of anybody" in capsys.readouterr().out
     assert main(["plan", str(ROOT / "params" / "laptop.yaml"), "--set", "judge=openia:gpt-4"]) == 2
     assert "Did you mean openai:" in capsys.readouterr().err
+
+
+def test_a_writer_without_enough_prompts_is_told_before_it_begins(tmp_path):
+    settings = ["tasks_from=writer", "writer=openai:big@http://127.0.0.1:1/v1", "01_social_tasks.n_bc=300"]
+    assert [what for what in missing(planned(*settings)) if "the writer needs 332, and" in what]
+    named = f"prompts={{social_iqa: {tmp_path}/iqa.jsonl}}"
+    assert [what for what in missing(planned(*settings, named)) if "there is no file" in what]
+    (tmp_path / "iqa.jsonl").write_text("{}\n")
+    assert not [what for what in missing(planned(*settings, named)) if "prompts" in what]
+    assert row(cost_table(tmp_path, planned(*settings, named)), "01", "writer")["calls"] == 332

@@ -14,7 +14,8 @@ import pandas as pd
 
 from sotopia_pi.models.prices import price_of
 from sotopia_pi.models.roles import ModelSpec, missing_for, parse_model
-from sotopia_pi.stages.task_sources import BUILT_IN, WRITER, TaskSources
+from sotopia_pi.stages.inspirations import clean, evaluation_prompts, own_prompts
+from sotopia_pi.stages.task_sources import BUILT_IN, LAYOUTS, WRITER, TaskSources
 from sotopia_pi.stages.tasks import TaskCounts
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.store.params import Plan
@@ -68,7 +69,23 @@ def missing(plan: Plan) -> list[str]:
     params = [plan.params[stage] for stage in plan.stages]
     if any(p.get("quantisation") == "nf4" for p in params) and not graphics_cards():
         found.append("quantisation nf4: no graphics card found; training a large model on the CPU takes days")
+    found += _missing_prompts(plan.params.get("01_social_tasks", {}))
     return list(dict.fromkeys(found))
+
+
+def _missing_prompts(tasks: Mapping[str, Any]) -> list[str]:
+    """Files of inspirational prompts that are not there, or that a writer needs because our own are too few."""
+    wanted = _n_scenarios(tasks) if tasks else 0
+    if not wanted:
+        return []
+    files = tasks["prompts"]
+    absent = [name for name in files.values() if not name.startswith("hf://") and not Path(name).is_file()]
+    if absent:
+        return [f"prompts: there is no file {name}" for name in absent]
+    own = len(clean(own_prompts(), evaluation_prompts()).kept)
+    if files or wanted <= own:
+        return []
+    return [f"prompts: the writer needs {wanted}, and {own} come along; name files of {', '.join(LAYOUTS)}"]
 
 
 def cost_text(root: Path, plan: Plan) -> str:
@@ -133,11 +150,15 @@ def _n_tasks(tasks: Mapping[str, Any], split: str) -> int:
     return (scenarios - hard) * tasks["eval_pairs"] + hard * tasks["eval_pairs_hard"]
 
 
+def _n_scenarios(tasks: Mapping[str, Any]) -> int:
+    sources = TaskSources(tasks["tasks_from"], tasks["evaluation"], tasks["prompts"])
+    counts = {"bc": tasks["n_bc"], "sr": tasks["n_sr"], "eval": tasks["n_eval"]}
+    return sum(sources.written({split: TaskCounts(n) for split, n in counts.items()}).values())
+
+
 def _scenarios(stage: str, params: Mapping[str, Any], run_dir: Path) -> Asked | None:
     """What the task writer is asked: a scenario for every prompt, once each."""
-    sources = TaskSources(params["tasks_from"], params["evaluation"], params["prompts"])
-    counts = {"bc": params["n_bc"], "sr": params["n_sr"], "eval": params["n_eval"]}
-    items = sum(sources.written({split: TaskCounts(n) for split, n in counts.items()}).values())
+    items = _n_scenarios(params)
     row = Asked(stage, "writer", params["writer"], items, min(items, _lines(run_dir / stage / "scenarios.jsonl")))
     return _priced(row, params, 1, WRITER_PROMPT, WRITER_COMPLETION) if items else None
 
