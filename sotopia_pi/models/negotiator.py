@@ -1,8 +1,9 @@
 """The expert: a scripted negotiator that is worth cloning.
 
 It opens at its best, answers each concession with one step of its own, holds while the other does not move, accepts
-what is as good as its own next offer, says when an offer is its last, and walks away from bad deals. Every offer names
-complete terms. Character decides the manner: firmness, patience and voice.
+what is as good as its own next offer, takes any good deal from one who is about to go, says when an offer is its last,
+and walks away from bad deals. Every offer names complete terms, what both already agree on first. Character decides the
+manner: firmness, patience and voice.
 """
 
 import re
@@ -20,6 +21,7 @@ from sotopia_pi.world.actions import Action
 from sotopia_pi.world.characters import Character
 from sotopia_pi.world.episode import Decision, Observation
 from sotopia_pi.world.payoffs import Deal, Issue, SidePayoff
+from sotopia_pi.world.reader_agreement import announces_leaving
 from sotopia_pi.world.wording import given_terms, kept_terms
 
 Intent = Literal["open", "concede", "hold", "last", "accept", "ask", "leave"]
@@ -67,31 +69,37 @@ class Choice:
     deal: Deal | None = None
 
 
-def choose(menu: Menu, heard: History, side: int, temper: Temper, style: Style, turns_left: int) -> Choice:
+def choose(
+    menu: Menu, heard: History, side: int, temper: Temper, style: Style, turns_left: int, warned: bool = False
+) -> Choice:
     """The expert's decision; a function of what was offered, its own stakes and temper.
 
-    turns_left: turns of the episode that are still to come, this one included.
+    turns_left: turns of the episode that are still to come, this one included; warned: the other is about to go.
     """
     utility = menu.stakes.utility
     theirs = heard.offers(1 - side)
     standing = heard.standing(1 - side)
     on_table = utility(standing) if standing is not None else float("-inf")
-    planned = _planned(menu, heard, side, temper, style, theirs)
+    planned = _planned(menu, heard, side, temper, style, theirs, warned)
     worth = utility(planned.deal) if planned.deal is not None else style.take
-    if turns_left <= 2:
+    if turns_left <= 2 or warned:
         worth = min(worth, style.take)
     if on_table > EPS and on_table >= worth - EPS:
         return Choice("accept", standing)
     return planned
 
 
-def _planned(menu: Menu, heard: History, side: int, temper: Temper, style: Style, theirs: list[Deal]) -> Choice:
+def _planned(
+    menu: Menu, heard: History, side: int, temper: Temper, style: Style, theirs: list[Deal], warned: bool
+) -> Choice:
     mine = heard.offers(side)
     if not mine:
         return Choice("open", menu.best)
     since, answered = _since_their_last_step(menu, heard, side)
     script = _script(temper, answered, bool(theirs))
     intent = script[min(since, len(script) - 1)]
+    if warned and intent == "hold":
+        intent = "concede"
     if intent == "leave":
         return Choice("leave")
     if intent in ("hold", "ask"):
@@ -155,7 +163,7 @@ class Expert:
         temper = temper_of(observation.me)
         menu = Menu(observation.issues, stakes, observation.side)
         left = observation.turn_limit - len(observation.turns)
-        choice = choose(menu, heard, observation.side, temper, self.style, left)
+        choice = choose(menu, heard, observation.side, temper, self.style, left, _warned(observation))
         return self._say(observation, choice, rng)
 
     def _close(self, observation: Observation, heard: History, rng: np.random.Generator) -> Action:
@@ -175,22 +183,28 @@ class Expert:
             return Action("leave", phrase)
         if choice.intent == "hold" and rng.random() < self.style.gestures:
             return Action("non-verbal communication", pick(bank["gesture"][voice], rng))
-        said = self._words(observation, choice, phrase)
+        said = self._words(observation, choice, phrase, rng)
         if choice.intent in ("open", "concede", "hold", "ask") and _asked_why(observation):
             said = f"{self._reason(observation, voice, rng)} {said}"
         return Action("speak", said)
 
-    def _words(self, observation: Observation, choice: Choice, phrase: str) -> str:
-        """The phrasing with its terms: the whole offer, and in a concession also what is given."""
-        side = observation.side
+    def _words(self, observation: Observation, choice: Choice, phrase: str, rng: np.random.Generator) -> str:
+        """The phrasing with its terms: what both agree on, the rest of the offer, and in a concession what is given."""
+        side, heard = observation.side, history(observation)
+        mine = heard.offers(side)
         issues = by_weight(observation.issues, observation.stakes)
-        terms = kept_terms(issues, choice.deal, side)
-        mine = history(observation).offers(side)
         if not mine:
-            return filled(phrase, terms=terms, give=terms)
+            return filled(phrase, terms=kept_terms(issues, choice.deal, side))
+        common = _in_common(issues, mine[-1], heard.standing(1 - side), choice.deal)
+        rest = [issue for issue in issues if issue not in common]
         first = issues[0].name
         rising = issues[0].kind == "amount" and choice.deal[first] > mine[-1][first]
-        return filled(phrase, terms=terms, give=given_terms(issues, mine[-1], choice.deal, side, rising))
+        given = given_terms(rest, mine[-1], choice.deal, side, rising) if "{give}" in phrase else ""
+        said = filled(phrase, terms=kept_terms(rest, choice.deal, side), give=given)
+        if not common:
+            return said
+        agreed = " and ".join(str(choice.deal[issue.name]) for issue in common)
+        return f"{filled(pick(expert_phrases()['common'][voice_of(observation.me)], rng), common=agreed)} {said}"
 
     def _reason(self, observation: Observation, voice: str, rng: np.random.Generator) -> str:
         """The harmless reason the goal allows, once; after that, and where there is none, a polite refusal."""
@@ -198,6 +212,20 @@ class Expert:
         told = any(cover in turn.action.argument for turn in observation.turns) if cover else True
         intent = "deflect" if told else "reason"
         return filled(pick(expert_phrases()[intent][voice], rng), cover=cover)
+
+
+def _in_common(issues: Sequence[Issue], mine: Deal, theirs: Deal | None, new: Deal) -> list[Issue]:
+    """Choices on which both last named the same, and stay with it."""
+    if theirs is None:
+        return []
+    return [i for i in issues if i.kind == "choice" and mine[i.name] == theirs[i.name] == new[i.name]]
+
+
+def _warned(observation: Observation) -> bool:
+    """Whether the other's last words were that it is about to go."""
+    if not observation.turns or observation.turns[-1].side == observation.side:
+        return False
+    return announces_leaving(observation.turns[-1].action.argument)
 
 
 def by_weight(issues: Sequence[Issue], stakes: SidePayoff) -> list[Issue]:

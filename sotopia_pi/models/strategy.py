@@ -109,14 +109,14 @@ class Menu:
 
     def give(self, last: Deal, drop: float, theirs: Sequence[Deal]) -> Deal:
         """The next offer after `last`: up to `drop` of utility given for what the other asked for, nothing taken back,
-        nothing moved on which the other agreed all along; one issue at a time where that is possible.
+        nothing moved on which the two agree by now; one issue at a time where that is possible.
 
         Where no single gift is as small as that, a gift against a smaller return ("the lamp for you, then the mug for
         me"); `last` itself where nothing is left to give.
         """
         start, before = self.stakes.utility(last), liking(self.issues, last, theirs, 1 - self.side)
         lower = [(u, deal) for u, deal in self.deals if self.lowest() - EPS <= u < start - EPS]
-        agreed = {name for name, option in last.items() if theirs and all(offer[name] == option for offer in theirs)}
+        agreed = {name for name, option in last.items() if theirs and theirs[-1][name] == option}
         gifts = [(u, deal) for u, deal in lower if self._only_gives(last, deal, agreed)]
         within = [(u, deal) for u, deal in gifts if u >= start - drop - EPS]
         fit = [(u, deal) for u, deal in within if _n_changed(last, deal) == 1] or within

@@ -33,6 +33,11 @@ AGREED = any_of(
     r"|your)\b",
     r"\bsee you (?:then|there|on|at)\b|\byou (?:have )?(?:convinced|persuaded) me\b",
 )
+_LEAVING = re.compile(
+    r"\b(?:last|final) (?:chance|offer|time|word|call|proposal|round|one)\b|\bone last\b"
+    r"|\bwalk away\b|\bleav(?:e|ing)\b|\babout to go\b|\b(?:running )?out of patience\b|\btake it or\b",
+    re.IGNORECASE,
+)
 _AGREED_WITH_TERMS = any_of(
     r"\bit (?:is|shall be)(?: then)?$", r"\b(?:is|are|will be) (?:fine|good|perfect|great|okay|ok|all right)$"
 )
@@ -190,3 +195,8 @@ def _hedged(found: Sequence[Clause], number: int, offering: Collection[int]) -> 
     if clause.text.startswith(("and ", "then ")) and any(i in offering for i in same if i < number):
         return True
     return any(_CONDITION.match(other.text) for other in found[number + 1 :])
+
+
+def announces_leaving(text: str) -> bool:
+    """Whether an utterance says that its speaker is about to give up: a last offer, a last chance, going."""
+    return bool(_LEAVING.search(text))
