@@ -6,6 +6,7 @@ goal's lower bound `min_goal` comes last, so that the best of nothing is not clo
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -59,7 +60,7 @@ class Selection:
     """What was kept, and how many sides each filter left.
 
     counts: step -> number of sides that passed it and all before it, in order. rows: the same, tidy, with columns
-    `by` ("all", "family", "group", "tag"), `value`, `step` and `n_sides`.
+    `by` ("all", "family", "group", "model" (who spoke), "tag", "task"), `value`, `step` and `n_sides`.
     """
 
     recipe: Recipe
@@ -303,22 +304,20 @@ def _kept(c: _Candidate, rank: int, reason: str) -> KeptSide:
 
 
 def _rows(steps: dict[str, list[_Candidate]]) -> Iterable[dict[str, Any]]:
-    """The counts as tidy rows, for everything and by family, group and tag."""
+    """The counts as tidy rows, for everything and by family, group, model, tag and task."""
     columns: dict[str, Callable[[_Candidate], str]] = {
         "all": lambda c: "all",
         "family": lambda c: c.episode.family,
         "group": lambda c: c.group,
+        "model": lambda c: c.episode.policies[c.side]["name"],
         "tag": lambda c: c.episode.tag,
+        "task": lambda c: c.episode.task_id,
     }
     for by, value_of in columns.items():
-        for value in sorted({value_of(c) for c in steps["in"]}):
-            for step, found in steps.items():
-                yield {
-                    "by": by,
-                    "value": value,
-                    "step": step,
-                    "n_sides": sum(value_of(c) == value for c in found),
-                }
+        found = {step: Counter(map(value_of, candidates)) for step, candidates in steps.items()}
+        for value in sorted(found["in"]):
+            for step, counts in found.items():
+                yield {"by": by, "value": value, "step": step, "n_sides": counts[value]}
 
 
 def _check(recipe: str, group_by: str, unit: str, min_goal: float, k: int, share: float) -> None:
