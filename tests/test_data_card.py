@@ -46,7 +46,7 @@ def test_a_task_without_any_side_left_is_counted(selection):
 
 
 def test_an_unknown_way_to_tell_apart_is_refused_with_the_allowed_ones(selection):
-    with pytest.raises(ValueError, match="colour.*allowed: .*tag, model, family, group, task"):
+    with pytest.raises(ValueError, match=r"colour.*allowed: .*tag, model, family, group, task"):
         data_card([selection], ["colour"])
     with pytest.raises(ValueError, match="0 selections"):
         data_card([])
