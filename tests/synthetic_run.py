@@ -136,7 +136,12 @@ def write_run(
     write_items(folder / "episodes.jsonl", [e.to_dict() for e in episodes])
     write_items(folder / "ratings.jsonl", [r.to_dict() for r in ratings])
     if manifest:
-        named = {"episodes.jsonl": [e.id for e in episodes], "ratings.jsonl": [r.id for r in ratings]}
+        write_items(folder / "judge_ratings.jsonl", [])
+        named = {
+            "judge_ratings.jsonl": [],
+            "episodes.jsonl": [e.id for e in episodes],
+            "ratings.jsonl": [r.id for r in ratings],
+        }
         (folder / "manifest.json").write_text(json.dumps({"schema": "manifest/1", "items": named}))
     return run_dir
 

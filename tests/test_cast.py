@@ -121,6 +121,28 @@ def test_the_rule_and_scripted_policies_need_no_server(tmp_path):
     assert episodes[0].policies[0]["name"] == "expert" and "asked" not in cast.notes()
 
 
+def test_another_judge_rates_the_same_episodes_into_a_file_of_its_own(tmp_path):
+    with FaultServer(says) as server:
+        roles = {"expert": "scripted:expert", "partner": "scripted:training-partner", "judge": "payoff"}
+        others = {"judge one": f"openai:judge@{server.url}", "judge two": "payoff"}
+        cast = Cast(stage(tmp_path), **roles, **others)
+        plans = training_plans([TASK], cast.policy("expert"), cast.policy("partner"), RULES, 0, "expert", 0.0, 2)
+
+        async def rated():
+            played = await collect(plans, ItemFile(tmp_path / "episodes.jsonl"), Counted())
+            first = await cast.rate(played.episodes, [TASK], ItemFile(tmp_path / "ratings.jsonl"), Counted())
+            again = await cast.rate_again(played.episodes, [TASK], ItemFile(tmp_path / "again.jsonl"), Counted())
+            await cast.close()
+            return first, again
+
+        first, again = asyncio.run(rated())
+    assert cast.other_judges == ["judge one", "judge two"]
+    assert [r.judge for r in first] == ["payoff"] * 4 and [r.judge for r in again] == ["judge"] * 4 + ["payoff"] * 4
+    assert [r.scores["goal"] for r in again[:4]] == [8, 2, 8, 2]
+    kept = [item["judge"] for item in ItemFile(tmp_path / "again.jsonl").read()]
+    assert kept == [r.judge for r in again], "and the first judge's file holds its own ratings alone"
+
+
 def test_several_agents_stand_beside_each_other(tmp_path):
     cast = Cast(stage(tmp_path), **{"agent one": "scripted:always-accept", "agent two": "scripted:never-concede"})
     assert [cast.policy(role).name for role in cast.specs] == ["always-accept", "never-concede"]

@@ -40,6 +40,14 @@ def test_calls_are_counted_by_role_as_the_stage_will_make_them(tmp_path):
     assert expert["prompt_tokens"] == expert["calls"] * (210 + 21 * 5)
 
 
+def test_every_further_judge_is_counted_apart(tmp_path):
+    others = "06_social_evaluation.more_judges=['openai:small', 'openai:big?key=OTHER_KEY', 'payoff']"
+    plan = planned("06_social_evaluation.judge=openai:big", others, *SIZES)
+    rows = [row for row in cost_table(tmp_path, plan).to_dict("records") if row["role"] == "judge"]
+    assert [row["model"] for row in rows] == ["big", "small", "big"] and len({row["calls"] for row in rows}) == 1
+    assert any("OTHER_KEY" in what for what in missing(plan))
+
+
 def test_an_unknown_price_is_said_and_not_guessed(tmp_path):
     plan = planned(*PAID, *SIZES, "prices={big: [10, 20]}")
     assert pd.isna(row(cost_table(tmp_path, plan), "02", "partner")["usd"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fault_server import Faults, FaultServer
 from role_player import in_role
@@ -35,7 +36,8 @@ turn_limit: 6
 03_behavior_cloning: {{epochs: 2}}
 04_agent_episodes: {{max_new_tokens: 4, probe_tasks: 1}}
 05_self_reinforcement: {{epochs: 1}}
-06_social_evaluation: {{partner: "openai:small@{url}?key=PLANTED_KEY", max_new_tokens: 40}}
+06_social_evaluation: {{partner: "openai:small@{url}?key=PLANTED_KEY", max_new_tokens: 40,
+  more_judges: ["openai:small@{url}?key=PLANTED_KEY"]}}
 """
 
 
@@ -94,6 +96,8 @@ def test_it_runs_to_a_trained_adapter_and_a_results_page_with_a_third_of_all_cal
     assert len(list((root / "outputs/tiny/03_behavior_cloning/bc/epochs").iterdir())) == 2
     page = (root / "outputs/tiny/10_results/report.html").read_text()
     assert "rule-scored" not in page and "judged by big" in page
+    agreement = pd.read_csv(root / "outputs/tiny/10_results/tables/agreement.csv")
+    assert set(agreement["first"]) == {"big"} and set(agreement["second"]) == {"small"} and agreement["n"].max() > 0
     assert read_manifest(root / "outputs/tiny/06_social_evaluation")["notes"]["roles"]["partner"].startswith(
         "openai:small"
     )

@@ -29,6 +29,7 @@ TURN_COMPLETION = 60
 JUDGE_PROMPT, JUDGE_TURN, JUDGE_COMPLETION = 1480, 26, 1100
 """Tokens of a judge's call, measured likewise; an answer holds fourteen reasonings of two sentences, and scores."""
 ROLES = ("writer", "expert", "partner", "judge")
+JUDGED_AGAIN = "judge_ratings.jsonl"
 WRITER_PROMPT, WRITER_COMPLETION = 900, 350
 """Tokens of a task writer's call: the request with an example scenario, and a scenario with its goals."""
 TRAINED, BASELINES = ("base", "BC", "SR", "BC+SR", "expert"), 6
@@ -107,8 +108,9 @@ def _specs(plan: Plan) -> Iterable[ModelSpec]:
             text = plan.params[stage].get(role, "")
             if isinstance(text, str) and ":" in text:
                 yield parse_model(role, text)
-        for text in plan.params[stage].get("more_agents", []):
-            yield parse_model("agent", text)
+        for role, name in (("agent", "more_agents"), ("judge", "more_judges")):
+            for text in plan.params[stage].get(name, []):
+                yield parse_model(role, text)
 
 
 def _of_stage(stage: str, plan: Plan, run_dir: Path) -> list[Asked]:
@@ -132,7 +134,10 @@ def _of_stage(stage: str, plan: Plan, run_dir: Path) -> list[Asked]:
             return []
     done = _lines(run_dir / stage / "episodes.jsonl")
     rows = [_turns(stage, role, params, episodes, done, per_episode) for role, per_episode in turns.items()]
-    rows.append(_ratings(stage, params, episodes, _lines(run_dir / stage / "ratings.jsonl") // 2))
+    rows.append(_ratings(stage, params["judge"], params, episodes, _lines(run_dir / stage / "ratings.jsonl") // 2))
+    others = params.get("more_judges", [])
+    done_by_others = _lines(run_dir / stage / JUDGED_AGAIN) // 2
+    rows += [_ratings(stage, judge, params, episodes, done_by_others // len(others)) for judge in others]
     return [row for row in rows if row is not None and row.calls + row.done]
 
 
@@ -186,8 +191,8 @@ def _turns(
     return _priced(row, params, per_episode, prompt, TURN_COMPLETION)
 
 
-def _ratings(stage: str, params: Mapping[str, Any], episodes: int, done: int) -> Asked | None:
-    row = Asked(stage, "judge", params["judge"], episodes, min(done, episodes))
+def _ratings(stage: str, judge: str, params: Mapping[str, Any], episodes: int, done: int) -> Asked | None:
+    row = Asked(stage, "judge", judge, episodes, min(done, episodes))
     return _priced(row, params, 1, JUDGE_PROMPT + JUDGE_TURN * params["turn_limit"], JUDGE_COMPLETION)
 
 

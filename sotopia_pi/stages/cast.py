@@ -27,7 +27,7 @@ REPLIES = "replies.jsonl"
 class Cast:
     """Opens what the role parameters of a stage name, when it is first needed.
 
-    roles: role -> its string (`models/roles.py`); "agent" and another word is one agent of several. Of the stage's
+    roles: role -> its string (`models/roles.py`); "agent" or "judge" and another word is one of several. Of the stage's
     parameters it reads, where they are declared: `seed`; `at_once`, calls to one server at a time; `timeout_s`, of one
     call; `max_usd` and `max_tokens_spent`, for the whole stage, earlier sittings included, and 0 for no limit;
     `prices`, model -> [US dollars per million prompt tokens, per million completion tokens].
@@ -64,9 +64,9 @@ class Cast:
         opened = self._open(role) if spec.kind in ("openai", "local") else None
         return open_policy(spec, opened, self.seed, name, prompt_format, sampling, retries, few_shot)
 
-    def judge(self, sampling: Sampling = GREEDY, attempts: int = 3) -> Judge:
+    def judge(self, role: str = "judge", sampling: Sampling = GREEDY, attempts: int = 3) -> Judge:
         """The language model that judges. Raises ParameterError where the judge is the rule."""
-        opened = self._open("judge")
+        opened = self._open(role)
         return Judge(opened.chat, opened.spec.name, opened.digest, sampling, attempts, self.seed)
 
     def writer(self) -> TaskWriter:
@@ -79,13 +79,34 @@ class Cast:
         """Whether the judge is the payoff rule."""
         return self.specs["judge"].kind == "payoff"
 
+    @property
+    def other_judges(self) -> list[str]:
+        """Roles of the judges beside the first."""
+        return [role for role in self.specs if role.startswith("judge ")]
+
     async def rate(
-        self, episodes: Iterable[Episode], tasks: Sequence[SocialTask], file: ItemFile, progress: Progress
+        self,
+        episodes: Iterable[Episode],
+        tasks: Sequence[SocialTask],
+        file: ItemFile,
+        progress: Progress,
+        role: str = "judge",
     ) -> list[Rating]:
-        """Ratings of both sides by this stage's judge; those the file lacks are appended."""
-        if self.by_rule:
+        """Ratings of both sides by one of this stage's judges; those the file lacks are appended.
+
+        The rule rates what has a payoff, a language model everything.
+        """
+        if self.specs[role].kind == "payoff":
             return rate_payoffs(episodes, tasks, file)
-        return await rate_episodes(episodes, tasks, self.judge(), file, self.watched(progress), self.at_once)
+        return await rate_episodes(episodes, tasks, self.judge(role), file, self.watched(progress), self.at_once)
+
+    async def rate_again(
+        self, episodes: Sequence[Episode], tasks: Sequence[SocialTask], file: ItemFile, progress: Progress
+    ) -> list[Rating]:
+        """Ratings by all other judges, in a file of their own: what one judge says never mixes with another's."""
+        return [
+            rating for role in self.other_judges for rating in await self.rate(episodes, tasks, file, progress, role)
+        ]
 
     def watched(self, progress: Progress) -> Progress:
         """The same progress that also says what was asked and what it cost so far."""
