@@ -2,8 +2,8 @@
 
 It opens at its best, answers each concession with one step of its own, holds while the other does not move, accepts
 what is as good as its own next offer, takes any good deal from one who is about to go, says when an offer is its last,
-and walks away from bad deals. Every offer names complete terms, what both already agree on first. Character decides the
-manner: firmness, patience and voice.
+and walks away from bad deals. Every offer names complete terms. Character decides the manner: firmness, patience and
+voice.
 """
 
 import re
@@ -183,28 +183,22 @@ class Expert:
             return Action("leave", phrase)
         if choice.intent == "hold" and rng.random() < self.style.gestures:
             return Action("non-verbal communication", pick(bank["gesture"][voice], rng))
-        said = self._words(observation, choice, phrase, rng)
+        said = self._words(observation, choice, phrase)
         if choice.intent in ("open", "concede", "hold", "ask") and _asked_why(observation):
             said = f"{self._reason(observation, voice, rng)} {said}"
         return Action("speak", said)
 
-    def _words(self, observation: Observation, choice: Choice, phrase: str, rng: np.random.Generator) -> str:
-        """The phrasing with its terms: what both agree on, the rest of the offer, and in a concession what is given."""
-        side, heard = observation.side, history(observation)
-        mine = heard.offers(side)
+    def _words(self, observation: Observation, choice: Choice, phrase: str) -> str:
+        """The phrasing with its terms: the whole offer, and in a concession also what is given."""
+        side = observation.side
         issues = by_weight(observation.issues, observation.stakes)
+        terms = kept_terms(issues, choice.deal, side)
+        mine = history(observation).offers(side)
         if not mine:
-            return filled(phrase, terms=kept_terms(issues, choice.deal, side))
-        common = _in_common(issues, mine[-1], heard.standing(1 - side), choice.deal)
-        rest = [issue for issue in issues if issue not in common]
+            return filled(phrase, terms=terms, give=terms)
         first = issues[0].name
         rising = issues[0].kind == "amount" and choice.deal[first] > mine[-1][first]
-        given = given_terms(rest, mine[-1], choice.deal, side, rising) if "{give}" in phrase else ""
-        said = filled(phrase, terms=kept_terms(rest, choice.deal, side), give=given)
-        if not common:
-            return said
-        agreed = " and ".join(str(choice.deal[issue.name]) for issue in common)
-        return f"{filled(pick(expert_phrases()['common'][voice_of(observation.me)], rng), common=agreed)} {said}"
+        return filled(phrase, terms=terms, give=given_terms(issues, mine[-1], choice.deal, side, rising))
 
     def _reason(self, observation: Observation, voice: str, rng: np.random.Generator) -> str:
         """The harmless reason the goal allows, once; after that, and where there is none, a polite refusal."""
@@ -212,13 +206,6 @@ class Expert:
         told = any(cover in turn.action.argument for turn in observation.turns) if cover else True
         intent = "deflect" if told else "reason"
         return filled(pick(expert_phrases()[intent][voice], rng), cover=cover)
-
-
-def _in_common(issues: Sequence[Issue], mine: Deal, theirs: Deal | None, new: Deal) -> list[Issue]:
-    """Choices on which both last named the same, and stay with it."""
-    if theirs is None:
-        return []
-    return [i for i in issues if i.kind == "choice" and mine[i.name] == theirs[i.name] == new[i.name]]
 
 
 def _warned(observation: Observation) -> bool:

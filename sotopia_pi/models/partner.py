@@ -114,13 +114,13 @@ def choose(menu: Menu, heard: History, side: int, habits: Habits, bonus: float =
 
 
 def _offer(menu: Menu, target: float, mine: Sequence[Deal], theirs: Sequence[Deal]) -> Deal:
-    """Terms worth the target; the last ones again unless something better for the other fits."""
+    """Terms worth the target, nothing taken back; the last ones again unless something better for the other fits."""
     if not mine:
         return menu.best
     last = menu.stakes.utility(mine[-1])
     lower = [level for level in menu.levels if menu.lowest() - EPS <= level <= last + EPS]
     nearest = min(lower, key=lambda level: abs(level - target), default=last)
-    return mine[-1] if nearest >= last - EPS else menu.propose(nearest, theirs)
+    return mine[-1] if nearest >= last - EPS else menu.propose(nearest, theirs, keeping=mine[-1])
 
 
 def stalls(menu: Menu, heard: History, side: int) -> int:

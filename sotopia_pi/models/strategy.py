@@ -99,25 +99,33 @@ class Menu:
         """The least utility that is still better than walking away."""
         return min((level for level in self.levels if level > EPS), default=self.levels[0])
 
-    def propose(self, target: float, theirs: Sequence[Deal]) -> Deal:
+    def propose(self, target: float, theirs: Sequence[Deal], keeping: Deal | None = None) -> Deal:
         """Among the deals worth at least `target`, the one the other seems to like most; ties go to one's own gain.
 
-        theirs: the other's offers so far.
+        theirs: the other's offers so far. keeping: an offer of one's own from which nothing is taken back, where such
+        a deal is worth the target.
         """
         fit = [(u, deal) for u, deal in self.deals if u >= target - EPS] or self.deals[:1]
+        if keeping is not None:
+            fit = [(u, deal) for u, deal in fit if self._only_gives(keeping, deal, set()) and deal != keeping] or fit
         return self._liked(fit, theirs)
 
     def give(self, last: Deal, drop: float, theirs: Sequence[Deal]) -> Deal:
         """The next offer after `last`: up to `drop` of utility given for what the other asked for, nothing taken back,
         nothing moved on which the two agree by now; one issue at a time where that is possible.
 
-        Where no single gift is as small as that, a gift against a smaller return ("the lamp for you, then the mug for
-        me"); `last` itself where nothing is left to give.
+        Of choices one gives the one that costs least, what the other asks for if that is possible at all, whatever
+        `drop` says. Where no single gift of items is small enough, a gift against a smaller return ("the lamp for you,
+        then the mug for me"); `last` itself where nothing is left to give.
         """
         start, before = self.stakes.utility(last), liking(self.issues, last, theirs, 1 - self.side)
         lower = [(u, deal) for u, deal in self.deals if self.lowest() - EPS <= u < start - EPS]
         agreed = {name for name, option in last.items() if theirs and theirs[-1][name] == option}
         gifts = [(u, deal) for u, deal in lower if self._only_gives(last, deal, agreed)]
+        if theirs and any(issue.kind == "choice" for issue in self.issues):
+            single = [deal for _, deal in gifts if _n_changed(last, deal) == 1]
+            asked = [deal for deal in single if all(o in (last[name], theirs[-1][name]) for name, o in deal.items())]
+            return next(iter(asked or single), last)
         within = [(u, deal) for u, deal in gifts if u >= start - drop - EPS]
         fit = [(u, deal) for u, deal in within if _n_changed(last, deal) == 1] or within
         if not fit:

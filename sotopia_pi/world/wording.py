@@ -37,8 +37,8 @@ def given_terms(issues: Sequence[Issue], before: Deal, after: Deal, speaker: int
     """A new offer of the speaker as a step from its last one, with the whole of the new terms.
 
     "I come down to $85" | "I go up to 6 days" | "you can have the rug: I keep the lamp, you get the rest" |
-    "I keep Tuesday and 2 pm, I give you the library". rising: whether the number goes up. Where more than one
-    thing changed, the terms alone. issues: those to be named; what is settled anyway may be left out.
+    "the place as you wish: Tuesday, 2 pm, the library". rising: whether the number goes up. Where more than one
+    thing changed, the terms alone.
     """
     terms = kept_terms(issues, after, speaker)
     changed = [issue for issue in issues if before[issue.name] != after[issue.name]]
@@ -46,9 +46,7 @@ def given_terms(issues: Sequence[Issue], before: Deal, after: Deal, speaker: int
         return f"how about this: {terms}"
     issue = changed[0]
     if issue.kind == "choice":
-        kept = [str(after[other.name]) for other in issues if other is not issue]
-        given = f"I give you {after[issue.name]}"
-        return f"I keep {' and '.join(kept)}, {given}" if kept else given
+        return f"the {issue.name} as you wish: {terms}"
     if issue.kind == "item":
         return f"you can have {listed([issue.name])}: {terms}" if after[issue.name] != speaker else terms
     if issue.payer >= 0:
