@@ -1,8 +1,8 @@
 """The expert: a scripted negotiator that is worth cloning.
 
-It opens at its best, answers each concession with one step of its own, holds while the other does not move, accepts
-what is as good as its own next offer, takes any good deal from one who is about to go, says when an offer is its last,
-and walks away from bad deals. Every offer names complete terms. Character decides the manner: firmness, patience and
+It opens at its best, gives a step at a time, accepts what is as good as its own next offer, takes any good deal once it
+has nothing left to give or the other is about to go, says when an offer is its last, and walks away from bad deals and
+from those who do not move. Every offer names complete terms. Character decides the manner: firmness, patience and
 voice.
 """
 
@@ -44,7 +44,8 @@ class Style:
 class Temper:
     """How one character bargains.
 
-    firmness: holds before the first concession; patience: holds between unanswered ones.
+    firmness: holds before the first concession; patience: holds between unanswered ones. Both are small: whoever
+    learns from one that repeats itself learns to repeat itself, and this partner gains nothing by being waited for.
     """
 
     firmness: int
@@ -52,13 +53,13 @@ class Temper:
 
 
 def temper_of(character: Character) -> Temper:
-    """Less agreeable people hold first; calm and conscientious people hold longer.
+    """Less agreeable people hold first; calm and conscientious people hold in between.
 
     Character alone decides: a temper drawn by chance could not be told from anything a cloned model sees.
     """
     agreeable = trait_level(character.big_five, "agreeableness")
     calm = trait_level(character.big_five, "conscientiousness") - trait_level(character.big_five, "neuroticism")
-    return Temper(firmness=int(agreeable < 0), patience=1 + int(calm > 1))
+    return Temper(firmness=int(agreeable < 0), patience=int(calm > 1))
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def choose(
     on_table = utility(standing) if standing is not None else float("-inf")
     planned = _planned(menu, heard, side, temper, style, theirs, warned)
     worth = utility(planned.deal) if planned.deal is not None else style.take
-    if turns_left <= 2 or warned:
+    if turns_left <= 2 or warned or _exhausted(menu, heard, side, style):
         worth = min(worth, style.take)
     if on_table > EPS and on_table >= worth - EPS:
         return Choice("accept", standing)
@@ -106,6 +107,12 @@ def _planned(
         return Choice(intent, mine[-1])
     offer = menu.give(mine[-1], style.step, theirs)
     return Choice("hold" if intent == "concede" and offer == mine[-1] else intent, offer)
+
+
+def _exhausted(menu: Menu, heard: History, side: int, style: Style) -> bool:
+    """Whether there is nothing left to give."""
+    mine, theirs = heard.offers(side), heard.offers(1 - side)
+    return bool(mine and theirs) and menu.give(mine[-1], style.step, theirs) == mine[-1]
 
 
 def _script(temper: Temper, answered: bool, heard_terms: bool) -> list[Intent]:

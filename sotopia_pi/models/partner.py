@@ -241,8 +241,8 @@ def evaluation_partner(seed: int = 0, kinds: Sequence[PartnerKind] = KINDS) -> E
 def training_partner(seed: int = 0) -> EvaluationPartner:
     """The partner that training may meet: none of the held-out kinds, the first half of the phrasings only.
 
-    Some lose patience sooner than any evaluation partner: an expert is hardly ever warned by the patient ones, and
-    whoever learns from it would never see what to do then.
+    It loses patience sooner than any evaluation partner: a patient one hardly ever warns the expert, and whoever
+    learns from the expert would never see what to do then.
     """
     phrases = {intent: lines[: (len(lines) + 1) // 2] for intent, lines in partner_phrases().items()}
-    return EvaluationPartner(seed, TRAINING_KINDS, patience=(1, 2, 3), phrases=phrases)
+    return EvaluationPartner(seed, TRAINING_KINDS, patience=(1, 2), phrases=phrases)
