@@ -1,5 +1,7 @@
 """The evaluation partner gives only to those who give, warns before it leaves, and cannot be waited out."""
 
+import itertools
+
 import numpy as np
 import pytest
 from toy_talks import Lines, deal_of, favour_task, items_task, offers_of, price_task, prices, said_by, talk
@@ -148,7 +150,7 @@ def test_of_choices_nothing_that_was_given_is_ever_taken_back():
             offers = offers[:-1]
         points = task.payoff.sides[1].points
         worth = [[points[name][str(option)] for name, option in offer.items()] for offer in offers]
-        for before, after in zip(worth, worth[1:], strict=False):
+        for before, after in itertools.pairwise(worth):
             if deal_of(task, episode) and offers[worth.index(after)] == deal_of(task, episode):
                 continue
             assert all(new <= old for old, new in zip(before, after, strict=True)), (before, after)
