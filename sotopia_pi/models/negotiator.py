@@ -103,16 +103,20 @@ def _planned(
         intent = "concede"
     if intent == "leave":
         return Choice("leave")
+    last = menu.with_gifts(mine[-1], heard.standing(1 - side))
     if intent in ("hold", "ask"):
-        return Choice(intent, mine[-1])
-    offer = menu.give(mine[-1], style.step, theirs)
-    return Choice("hold" if intent == "concede" and offer == mine[-1] else intent, offer)
+        return Choice(intent, last)
+    offer = menu.give(last, style.step, theirs)
+    return Choice("hold" if intent == "concede" and offer == last else intent, offer)
 
 
 def _exhausted(menu: Menu, heard: History, side: int, style: Style) -> bool:
     """Whether there is nothing left to give."""
     mine, theirs = heard.offers(side), heard.offers(1 - side)
-    return bool(mine and theirs) and menu.give(mine[-1], style.step, theirs) == mine[-1]
+    if not mine or not theirs:
+        return False
+    last = menu.with_gifts(mine[-1], heard.standing(1 - side))
+    return menu.give(last, style.step, theirs) == last
 
 
 def _script(temper: Temper, answered: bool, heard_terms: bool) -> list[Intent]:
@@ -197,15 +201,16 @@ class Expert:
 
     def _words(self, observation: Observation, choice: Choice, phrase: str) -> str:
         """The phrasing with its terms: the whole offer, and in a concession also what is given."""
-        side = observation.side
+        side, heard = observation.side, history(observation)
         issues = by_weight(observation.issues, observation.stakes)
-        terms = kept_terms(issues, choice.deal, side)
-        mine = history(observation).offers(side)
+        mine = heard.offers(side)
         if not mine:
-            return filled(phrase, terms=terms, give=terms)
+            return filled(phrase, terms=kept_terms(issues, choice.deal, side))
+        answered = heard.standing(1 - side) if heard.moves[-1].clear else None
+        terms = kept_terms(issues, choice.deal, side, answered)
         first = issues[0].name
         rising = issues[0].kind == "amount" and choice.deal[first] > mine[-1][first]
-        return filled(phrase, terms=terms, give=given_terms(issues, mine[-1], choice.deal, side, rising))
+        return filled(phrase, terms=terms, give=given_terms(issues, mine[-1], choice.deal, side, rising, answered))
 
     def _reason(self, observation: Observation, voice: str, rng: np.random.Generator) -> str:
         """The harmless reason the goal allows, once; after that, and where there is none, a polite refusal."""
@@ -223,8 +228,8 @@ def _warned(observation: Observation) -> bool:
 
 
 def by_weight(issues: Sequence[Issue], stakes: SidePayoff) -> list[Issue]:
-    """Items with what matters most first, as one would name them; other issues as they stand."""
-    if any(issue.kind != "item" for issue in issues):
+    """Items and choices with what matters most first, as one would name them; amounts as they stand."""
+    if any(issue.kind == "amount" for issue in issues):
         return list(issues)
     return sorted(issues, key=lambda issue: -max(stakes.points[issue.name].values()))
 

@@ -136,6 +136,18 @@ class Menu:
             ] or gifts[:1]
         return self._liked(fit, theirs) if fit else last
 
+    def with_gifts(self, mine: Deal, theirs: Deal | None) -> Deal:
+        """An own offer with what the other's offer now grants beyond it; choices only."""
+        if theirs is None:
+            return mine
+        choices = {issue.name for issue in self.issues if issue.kind == "choice"}
+        return {
+            name: theirs[name]
+            if name in choices and self._points(name, theirs[name]) > self._points(name, option)
+            else option
+            for name, option in mine.items()
+        }
+
     def _only_gives(self, last: Deal, deal: Deal, agreed: set[str]) -> bool:
         """Whether no issue is worth more to this side than in `last`, and what both ask for stays."""
         return all(
