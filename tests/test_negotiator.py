@@ -73,7 +73,10 @@ def test_everything_the_expert_says_at_play_reads_back_as_what_it_did(self_play)
                 if reading.accepts:
                     assert state.deal == before and reading.terms.items() <= before.items(), turn.action.argument
                 else:
-                    assert set(reading.terms) == {issue.name for issue in task.payoff.issues}, turn.action.argument
+                    named = reading.terms if before is None else {**before, **reading.terms}
+                    complete = set(reading.terms) == {issue.name for issue in task.payoff.issues}
+                    assert complete or "the rest as you wish" in turn.action.argument, turn.action.argument
+                    assert state.offers[turn.side] == named, "what is not named is what the other last offered"
 
 
 def test_what_is_said_beside_the_terms_says_nothing_about_terms(tasks):
@@ -104,6 +107,22 @@ def test_of_choices_it_gives_one_at_a_time_what_the_other_asks_for(tasks):
     weight = {name: max(points[name].values()) for name in names}
     assert given[0] == min(names, key=weight.get), "what weighs least goes first"
     assert all(offers[-1][name] == worst[name] for name in given), "and goes as asked"
+
+
+def test_of_choices_it_keeps_what_the_other_gives_and_names_only_what_is_still_open(tasks):
+    soft = [task for task in tasks if temper_of(task.characters[0]) == Temper(0, 0)]
+    task = next(task for task in soft if task.family == "meeting" and not task.hard and task.has_zone)
+    names = [issue.name for issue in task.payoff.issues]
+    points = task.payoff.sides[0].points
+    best = {name: max(points[name], key=points[name].get) for name in names}
+    worst = {name: min(points[name], key=points[name].get) for name in names}
+    _, middle, most = sorted(names, key=lambda name: max(points[name].values()))
+    gives = worst | {middle: best[middle]}
+    lines = [", ".join(offer[name] for name in names) + "." for offer in (worst, gives)]
+    said = said_by(talk(task, expert(), Lines(*lines)), 0)
+    assert all(best[name] in said[0] for name in names)
+    assert f"I ask for {best[most]} and {best[middle]}, the rest as you wish" in said[1]
+    assert f"I ask for {best[most]}, the rest as you wish" in said[2], "the other has given the second"
 
 
 def test_it_takes_a_good_deal_from_one_who_is_about_to_go_and_no_bad_one():
