@@ -117,7 +117,7 @@ def test_everything_that_is_missing_is_said_before_anything_is_asked(tmp_path, m
 def test_the_rule_and_scripted_policies_need_no_server(tmp_path):
     cast = Cast(stage(tmp_path), expert="scripted:expert", partner="scripted:training-partner", judge="payoff")
     episodes, ratings = run(cast, tmp_path)
-    assert cast.by_rule and {r.judge for r in ratings} == {"payoff"} and len(ratings) == 4
+    assert {r.judge for r in ratings} == {"payoff"} and len(ratings) == 4
     assert episodes[0].policies[0]["name"] == "expert" and "asked" not in cast.notes()
 
 

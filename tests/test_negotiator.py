@@ -12,7 +12,7 @@ from sotopia_pi.models.negotiator import Temper, cover_reason, expert, temper_of
 from sotopia_pi.models.phrasing import VOICES, expert_phrases, filled, partner_phrases, speak, voice_of
 from sotopia_pi.models.strategy import all_deals
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
-from sotopia_pi.world.deals import DealState
+from sotopia_pi.world.deals import DealState, follow
 from sotopia_pi.world.episode import Rules, observe
 from sotopia_pi.world.leaks import leaked
 from sotopia_pi.world.population import characters
@@ -94,36 +94,61 @@ def test_what_is_said_beside_the_terms_says_nothing_about_terms(tasks):
                 assert not any(r.terms or r.accepts or r.withdraws for r in readings), phrase
 
 
+class Wishes:
+    """A meeting as side 0, a soft character, sees it: issues by weight, and its best and worst option of each."""
+
+    def __init__(self, tasks):
+        soft = [task for task in tasks if temper_of(task.characters[0]) == Temper(0, 0)]
+        self.task = next(task for task in soft if task.family == "meeting" and not task.hard and task.has_zone)
+        self.points = points = self.task.payoff.sides[0].points
+        self.least, self.middle, self.most = sorted(points, key=lambda name: max(points[name].values()))
+        self.best = {name: max(points[name], key=points[name].get) for name in points}
+        self.worst = {name: min(points[name], key=points[name].get) for name in points}
+
+    def talk(self, *offers):
+        """The expert with one who makes these offers (a text is said as it is)."""
+        return talk(
+            self.task, expert(), Lines(*(o if isinstance(o, str) else f"{', '.join(o.values())}." for o in offers))
+        )
+
+
 def test_of_choices_it_gives_one_at_a_time_what_the_other_asks_for(tasks):
-    task = next(task for task in tasks if task.family == "meeting" and not task.hard and task.has_zone)
-    names = [issue.name for issue in task.payoff.issues]
-    points = task.payoff.sides[0].points
-    worst = {name: min(points[name], key=points[name].get) for name in names}
-    asks = f"{worst['day']}, {worst['hour']}, {worst['place']}."
-    offers = offers_of(task, talk(task, expert(), Lines(asks)), 0)
-    steps = [[name for name in names if a[name] != b[name]] for a, b in itertools.pairwise(offers) if a != b]
+    wishes = Wishes(tasks)
+    offers = offers_of(wishes.task, wishes.talk(wishes.worst), 0)
+    steps = [[name for name in a if a[name] != b[name]] for a, b in itertools.pairwise(offers)]
     assert steps and all(len(changed) == 1 for changed in steps)
     given = [name for (name,) in steps]
-    weight = {name: max(points[name].values()) for name in names}
-    assert given[0] == min(names, key=weight.get), "what weighs least goes first"
-    assert all(offers[-1][name] == worst[name] for name in given), "and goes as asked"
+    assert given[0] == wishes.least, "what weighs least goes first"
+    assert all(offers[-1][name] == wishes.worst[name] for name in given), "and goes as asked"
 
 
-def test_of_choices_it_keeps_what_the_other_gives_and_names_only_what_is_still_open(tasks):
-    soft = [task for task in tasks if temper_of(task.characters[0]) == Temper(0, 0)]
-    task = next(task for task in soft if task.family == "meeting" and not task.hard and task.has_zone)
-    names = [issue.name for issue in task.payoff.issues]
-    points = task.payoff.sides[0].points
-    best = {name: max(points[name], key=points[name].get) for name in names}
-    worst = {name: min(points[name], key=points[name].get) for name in names}
-    _, middle, most = sorted(names, key=lambda name: max(points[name].values()))
-    gives = worst | {middle: best[middle]}
-    lines = [", ".join(offer[name] for name in names) + "." for offer in (worst, gives)]
-    said = said_by(talk(task, expert(), Lines(*lines)), 0)
-    assert all(best[name] in said[0] for name in names)
-    assert f"I ask for {best[most]} and {best[middle]}, the rest as you wish" in said[1]
-    (half,) = [option for option, worth in points[most].items() if worth == 3]
+def test_of_choices_it_names_only_what_it_still_asks_for(tasks):
+    wishes = Wishes(tasks)
+    said = said_by(wishes.talk(wishes.worst, wishes.worst | {wishes.middle: wishes.best[wishes.middle]}), 0)
+    assert all(option in said[0] for option in wishes.best.values())
+    asked = f"{wishes.best[wishes.most]} and {wishes.best[wishes.middle]}"
+    assert f"I ask for {asked}, the rest as you wish" in said[1]
+    (half,) = [option for option, worth in wishes.points[wishes.most].items() if worth == 3]
     assert f"I ask for {half}, the rest as you wish" in said[2], "the second was given, and a step of the first is due"
+
+
+def test_it_keeps_what_the_other_gives_back_of_what_it_had_given_up(tasks):
+    wishes = Wishes(tasks)
+    back = wishes.worst | {wishes.least: wishes.best[wishes.least]}
+    offers = offers_of(wishes.task, wishes.talk(wishes.worst, back), 0)
+    assert [offer[wishes.least] for offer in offers[:3]] == [
+        back[wishes.least],
+        wishes.worst[wishes.least],
+        back[wishes.least],
+    ]
+
+
+def test_it_names_everything_where_the_other_has_just_named_nothing(tasks):
+    wishes = Wishes(tasks)
+    episode = wishes.talk(wishes.worst, "Hm.")
+    offer = follow(wishes.task.payoff.issues, episode.turns[:5]).offers[0]
+    said = read(said_by(episode, 0)[2], wishes.task.payoff.issues, 0).terms
+    assert said == offer and offer[wishes.least] == wishes.worst[wishes.least]
 
 
 def test_it_takes_a_good_deal_from_one_who_is_about_to_go_and_no_bad_one():
@@ -133,6 +158,16 @@ def test_it_takes_a_good_deal_from_one_who_is_about_to_go_and_no_bad_one():
     assert sum(turn.side == 0 for turn in firm.turns) <= 5
     bad = talk(task, expert(), Lines("$90.", "Still $90.", "I am about to go. My terms are $90.", "Hm."))
     assert deal_of(task, bad) is None
+
+
+def test_a_firm_one_gives_in_at_once_to_one_who_is_about_to_go():
+    task = price_task()
+    firm = dataclasses.replace(task.characters[0], big_five="Agreeableness - Low")
+    task = dataclasses.replace(task, characters=(firm, task.characters[1]))
+    assert temper_of(firm).firmness == 1
+    assert prices(task, talk(task, expert(), Lines("$90.")), 0)[:2] == [200, 180]
+    waits, gives = (talk(task, expert(), Lines(line), turn_limit=4) for line in ("I say $90.", "My last offer is $90."))
+    assert prices(task, waits, 0) == [200] and prices(task, gives, 0) == [200, 180]
 
 
 def test_an_acceptance_closes_the_deal_that_was_offered(tasks):

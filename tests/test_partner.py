@@ -24,6 +24,7 @@ from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
 from sotopia_pi.world.actions import Action
 from sotopia_pi.world.baselines import step_conceder, trivial_policies
 from sotopia_pi.world.leaks import leaked
+from sotopia_pi.world.reader import read
 
 NONSENSE = (
     "the the the the",
@@ -144,16 +145,11 @@ def test_of_choices_nothing_that_was_given_is_ever_taken_back():
     tasks = [task for task in draw_tasks("eval", TaskCounts(zone=48), 3) if task.family == "meeting"]
     gave = 0
     for task in tasks:
-        episode = talk(task, expert(), evaluation_partner())
-        offers = offers_of(task, episode, 1)
-        if episode.turns[-1].action.type != "leave" or deal_of(task, episode) is None:
-            offers = offers[:-1]
         points = task.payoff.sides[1].points
-        worth = [[points[name][str(option)] for name, option in offer.items()] for offer in offers]
-        for before, after in itertools.pairwise(worth):
-            if deal_of(task, episode) and offers[worth.index(after)] == deal_of(task, episode):
-                continue
-            assert all(new <= old for old, new in zip(before, after, strict=True)), (before, after)
+        said = [read(text, task.payoff.issues, 1) for text in said_by(talk(task, expert(), evaluation_partner()), 1)]
+        offers = [reading.terms for reading in said if reading.terms and not reading.accepts]
+        for before, after in itertools.pairwise(offers):
+            assert all(points[name][after[name]] <= points[name][before[name]] for name in before), (before, after)
             gave += before != after
     assert gave >= len(tasks) / 2
 
@@ -182,6 +178,8 @@ def test_training_never_meets_the_held_out_kinds_nor_half_of_the_phrasings():
     kinds = {trainer.habits(f"task-{k}").kind.name for k in range(200)}
     assert kinds == {"fair", "tough", "generous"}
     assert {kind.name for kind in KINDS} - kinds == {"late doubler", "warm then firm", "prober"}
+    patience = [{one.habits(f"task-{k}").patience for k in range(200)} for one in (trainer, evaluation_partner(3))]
+    assert patience == [{1, 2}, {2, 3}], "it warns sooner than the one of the evaluation"
     assert trainer.digest != evaluation_partner(3).digest
     tasks = draw_tasks("bc", TaskCounts(40), seed=0)
     known = [line for lines in trainer.phrases.values() for line in lines]

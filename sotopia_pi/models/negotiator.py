@@ -1,9 +1,8 @@
 """The expert: a scripted negotiator that is worth cloning.
 
-It opens at its best, gives a step at a time, accepts what is as good as its own next offer, takes any good deal once it
-has nothing left to give or the other is about to go, says when an offer is its last, and walks away from bad deals and
-from those who do not move. Every offer names complete terms. Character decides the manner: firmness, patience and
-voice.
+It opens at its best, gives a step at a time, accepts what is as good as its own next offer, takes any good deal from
+one who is about to go, says when an offer is its last, and walks away from bad deals and from those who do not move.
+Every offer has complete terms. Character decides the manner: firmness, patience and voice.
 """
 
 import re
@@ -31,8 +30,8 @@ Intent = Literal["open", "concede", "hold", "last", "accept", "ask", "leave"]
 class Style:
     """What all experts share, in own utility (0 = walking away, 1 = best).
 
-    step: size of a concession, the largest gift that fits into it; take: least utility accepted rather than leaving
-    without a deal; gestures: share of holds in [0, 1] that are a gesture instead of words.
+    step: size of a concession in amounts and items, the largest gift that fits into it; take: least utility accepted
+    rather than leaving without a deal; gestures: share of holds in [0, 1] that are a gesture instead of words.
     """
 
     step: float = 0.2
@@ -83,7 +82,7 @@ def choose(
     on_table = utility(standing) if standing is not None else float("-inf")
     planned = _planned(menu, heard, side, temper, style, theirs, warned)
     worth = utility(planned.deal) if planned.deal is not None else style.take
-    if turns_left <= 2 or warned or _exhausted(menu, heard, side, style):
+    if turns_left <= 2 or warned:
         worth = min(worth, style.take)
     if on_table > EPS and on_table >= worth - EPS:
         return Choice("accept", standing)
@@ -108,15 +107,6 @@ def _planned(
         return Choice(intent, last)
     offer = menu.give(last, style.step, theirs)
     return Choice("hold" if intent == "concede" and offer == last else intent, offer)
-
-
-def _exhausted(menu: Menu, heard: History, side: int, style: Style) -> bool:
-    """Whether there is nothing left to give."""
-    mine, theirs = heard.offers(side), heard.offers(1 - side)
-    if not mine or not theirs:
-        return False
-    last = menu.with_gifts(mine[-1], heard.standing(1 - side))
-    return menu.give(last, style.step, theirs) == last
 
 
 def _script(temper: Temper, answered: bool, heard_terms: bool) -> list[Intent]:

@@ -75,11 +75,6 @@ class Cast:
         return TaskWriter(opened.chat, opened.digest)
 
     @property
-    def by_rule(self) -> bool:
-        """Whether the judge is the payoff rule."""
-        return self.specs["judge"].kind == "payoff"
-
-    @property
     def other_judges(self) -> list[str]:
         """Roles of the judges beside the first."""
         return [role for role in self.specs if role.startswith("judge ")]

@@ -4,7 +4,6 @@ Four gate every result (always-accept, never-concede, stall-then-accept, random-
 sceptic and are only reported (step-conceder, split-the-difference).
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,12 +15,10 @@ from sotopia_pi.world.actions import Action
 from sotopia_pi.world.deals import DealState, follow
 from sotopia_pi.world.episode import Decision, Observation
 from sotopia_pi.world.payoffs import Deal, Payoff
+from sotopia_pi.world.reader_agreement import announces_leaving
 from sotopia_pi.world.wording import spoken_terms
 
 EPS = 1e-6
-_LEAVING = re.compile(
-    r"\b(last (chance|offer|time|word)|final|walk away|leav(e|ing)|about to go|out of patience)\b", re.I
-)
 STALL_TURNS = 6
 """Own turns that stall-then-accept repeats itself at most."""
 LATE = 3
@@ -104,7 +101,7 @@ def _never_concede(situation: Situation, rng: np.random.Generator) -> tuple[str,
 
 def _stall_then_accept(situation: Situation, rng: np.random.Generator) -> tuple[str, Deal]:
     turns = situation.observation.turns
-    warned = any(t.side != situation.side and _LEAVING.search(t.action.argument) for t in turns)
+    warned = any(t.side != situation.side and announces_leaving(t.action.argument) for t in turns)
     late = situation.observation.turn_limit - len(turns) <= LATE or situation.own_turns >= STALL_TURNS
     if situation.theirs is not None and (warned or late):
         return "accept", situation.theirs

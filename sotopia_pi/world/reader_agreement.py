@@ -34,8 +34,8 @@ AGREED = any_of(
     r"\bsee you (?:then|there|on|at)\b|\byou (?:have )?(?:convinced|persuaded) me\b",
 )
 _LEAVING = re.compile(
-    r"\b(?:last|final) (?:chance|offer|time|word|call|proposal|round|one)\b|\bone last\b"
-    r"|\bwalk away\b|\bleav(?:e|ing)\b|\babout to go\b|\b(?:running )?out of patience\b|\btake it or\b",
+    r"\b(?:last (?:chance|offer|time|word|call|round|one)|one last|final|walk away|leav(?:e|ing)|about to go"
+    r"|out of patience)\b",
     re.IGNORECASE,
 )
 _AGREED_WITH_TERMS = any_of(
