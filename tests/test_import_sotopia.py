@@ -125,4 +125,4 @@ def test_the_published_sample_imports_completely(tmp_path):
     assert (report["refused"], report["remarks"]) == ([], [])
     tasks = read_as(tmp_path / "run" / "sotopia" / "tasks.jsonl", SocialTask.from_dict)
     assert len(tasks) == 155 and len({task.template for task in tasks}) == 31
-    assert sum(task.payoff is not None for task in tasks) == 15
+    assert sum(task.payoff is not None for task in tasks) == 35

@@ -4,7 +4,7 @@ import pytest
 from sotopia_records import environment, folder, needs_published, published
 from toy_talks import Lines, talk
 
-from sotopia_pi.formats.published_payoffs import KINDS, UNFOLLOWED, Unpriced, published_payoff
+from sotopia_pi.formats.published_payoffs import KINDS, Unpriced, published_payoff
 from sotopia_pi.formats.sotopia_profiles import read_profiles, read_scenario
 from sotopia_pi.formats.sotopia_tasks import PublishedWorld, published_tasks, read_stakes, stakes_table
 from sotopia_pi.models.prompts import PROMPT_FORMATS, messages_for
@@ -152,7 +152,7 @@ def test_payoffs_survive_the_file(read):
     assert Payoff.from_dict(payoff.to_dict()) == payoff
 
 
-def test_a_kind_whose_talk_cannot_be_followed_is_read_but_not_carried_by_tasks(tmp_path):
+def test_tasks_carry_the_payoffs_of_what_can_be_followed(tmp_path):
     raw = {
         "deal-or-no-deal": environment("e-div", source="deal-or-no-deal", scenario="Share 2 lamps and 1 rug.",
                                        agent_goals=["Lamp 1 point, rug 2 points.", "Lamp 2 points, rug 1 point."]),
@@ -165,11 +165,10 @@ def test_a_kind_whose_talk_cannot_be_followed_is_read_but_not_carried_by_tasks(t
         combinations=[{"combo_id": e, "env_id": e, "agent_ids": ["a-ida", "a-bo"]} for e in ("e-div", "e-sale")],
     )
     world = PublishedWorld(read_profiles(place))
-    division_task, sale = published_tasks(world).tasks
-    assert (division_task.payoff, division_task.family) == (None, "judged")
-    assert world.stakes["e-div"].payoff is not None and world.stakes["e-div"].reason == UNFOLLOWED["deal-or-no-deal"]
-    assert sale.family == "craigslist_bargains" and sale.has_zone
-    assert stakes_table(world.stakes.values())["deal-or-no-deal"] == {"scenarios": 1, "read": 1, "carried_by_tasks": 0}
+    shared, sale = published_tasks(world).tasks
+    assert (shared.family, sale.family) == ("deal-or-no-deal", "craigslist_bargains")
+    assert shared.has_zone and sale.has_zone
+    assert stakes_table(world.stakes.values())["deal-or-no-deal"] == {"scenarios": 1, "read": 1, "carried_by_tasks": 1}
 
 
 @pytest.mark.parametrize("prompt_format", PROMPT_FORMATS)
@@ -201,7 +200,7 @@ def test_the_published_sample_is_read_as_far_as_its_goals_allow():
     world = PublishedWorld(read_profiles(published()))
     assert stakes_table(world.stakes.values()) == {
         "craigslist_bargains": {"scenarios": 4, "read": 3, "carried_by_tasks": 3},
-        "deal-or-no-deal": {"scenarios": 4, "read": 4, "carried_by_tasks": 0},
+        "deal-or-no-deal": {"scenarios": 4, "read": 4, "carried_by_tasks": 4},
         "mutual_friends": {"scenarios": 3, "read": 3, "carried_by_tasks": 0},
     }
     unread = [one for one in world.stakes.values() if one.payoff is None]

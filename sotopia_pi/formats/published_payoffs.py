@@ -40,7 +40,6 @@ _FRIEND_LINE = re.compile(r"^[ \t]*([^:<>\n]+):[ \t]+(\S.*)$", re.MULTILINE)
 
 UNFOLLOWED: Mapping[str, str] = MappingProxyType(
     {
-        "deal-or-no-deal": "several pieces of a kind are shared out; the reader of terms knows items one by one only",
         "mutual_friends": "friends come up in questions and tales, which the reader of terms takes for no offer; "
         "and the names to choose from would show each side the other's list",
     }

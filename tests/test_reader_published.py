@@ -1,0 +1,142 @@
+"""Talks about pieces and friends: read as labelled, and rated as arithmetic by hand says.
+
+Labels (tests/data/published_utterances.jsonl) were set by reading, before the readers were written. Pieces: what side 0
+gets of each item by the speaker's offer or claim. Friends: "known" where the speaker names somebody as a friend or asks
+after them, "unknown" where the speaker says not to know them.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_talks import Lines, talk, toy_task
+
+from sotopia_pi.world.agreements import follow_pieces
+from sotopia_pi.world.payoffs import Issue, Payoff, SidePayoff
+from sotopia_pi.world.reader_pieces import read_pieces
+from sotopia_pi.world.reader_score import measure_readings, summary
+from sotopia_pi.world.scoring import rate_by_payoff
+
+DATA = Path(__file__).parent / "data" / "published_utterances.jsonl"
+RECORDS = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
+COUNTS = {"possessions": {"books": 3, "hats": 2, "balls": 1}, "moving": {"books": 4, "hats": 6, "balls": 2}}
+WORTH = ({"books": 5, "hats": 3, "balls": 2}, {"books": 2, "hats": 5, "balls": 3})
+BEST = (3 * 5 + 2 * 3 + 2, 3 * 2 + 2 * 5 + 3)
+WORDS = ["no", "one", "two", "three", "four", "five", "six"]
+
+
+def issues_of(counts):
+    return tuple(Issue(name, "amount", tuple(range(n + 1)), unit=name, payer=0, total=n) for name, n in counts.items())
+
+
+def pieces_task(counts=COUNTS["possessions"], worth=WORTH):
+    sides = []
+    for side in (0, 1):
+        points = {
+            name: {str(k): worth[side][name] * (k if side == 0 else n - k) for k in range(n + 1)}
+            for name, n in counts.items()
+        }
+        sides.append(SidePayoff(points, 0, sum(worth[side][name] * n for name, n in counts.items())))
+    return toy_task(Payoff("deal-or-no-deal", issues_of(counts), tuple(sides), material=True))
+
+
+def rated(task, first, second):
+    """The goals of both sides after these lines, said in turn, and the terms they ended with."""
+    episode = talk(task, Lines(*first), Lines(*second), turn_limit=len(first) + len(second))
+    ratings = rate_by_payoff(episode, task)
+    return [rating.scores["goal"] for rating in ratings], ratings[0].parts["terms"]
+
+
+def read_as_labelled(record):
+    return read_pieces(record["text"], issues_of(COUNTS[record["issues"]]), record["speaker"])
+
+
+def test_pieces_are_read_as_labelled():
+    records = [record for record in RECORDS if record["family"] == "deal-or-no-deal"]
+    measured = measure_readings(records, read_as_labelled)
+    print(f"\n{summary(measured)}")
+    for kind in ("offers", "acceptances", "withdrawals"):
+        assert measured[kind]["precision"] >= 0.95 and measured[kind]["recall"] >= 0.9, measured["errors"]
+
+
+def test_a_division_is_worth_its_points_as_a_share_of_all_points():
+    goals, terms = rated(
+        pieces_task(),
+        ["Hello! I take the two books and the hat, you get the ball and the rest.", "Thank you, see you."],
+        ["Deal!", "Bye."],
+    )
+    assert terms == {"books": 2, "hats": 1, "balls": 0}
+    first, second = 2 * 5 + 1 * 3, 1 * 2 + 1 * 5 + 1 * 3
+    assert goals == [round(10 * first / BEST[0], 2), round(10 * second / BEST[1], 2)]
+
+
+def test_everything_for_one_side_is_ten_and_nothing_is_zero():
+    goals, terms = rated(pieces_task(), ["You can have everything."], ["Deal, thank you."])
+    assert (goals, terms) == ([0, 10], {"books": 0, "hats": 0, "balls": 0})
+
+
+def test_both_may_state_the_same_division_from_their_own_point_of_view():
+    goals, terms = rated(
+        pieces_task(), ["I'd like all three books."], ["Then I take both hats and the ball, and you take the books."]
+    )
+    assert terms == {"books": 3, "hats": 0, "balls": 0}
+    assert goals == [round(10 * 15 / 23, 2), round(10 * 13 / 19, 2)]
+
+
+def test_a_counter_offer_changes_what_it_names_and_keeps_the_rest_of_the_offer():
+    _, terms = rated(
+        pieces_task(),
+        ["I get the three books, you get both hats and the ball.", "Okay, that works for me."],
+        ["I want one of the books.", "Great."],
+    )
+    assert terms == {"books": 2, "hats": 0, "balls": 0}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["I take the books.", "As we agreed, the deal is done."], ["I take two books and the ball.", "No."]),
+        (["Great, so we have a deal: I get everything.", "Bye."], ["No deal.", "Bye."]),
+        (
+            ["I take the books, you take the rest.", "Forget what I said about the books."],
+            ["Let me think.", "Deal!"],
+        ),
+        (["Not the hats, please."], ["Deal!"]),
+        (["I take two books and you take two books, the rest is yours."], ["Deal!"]),
+        (["I take the books, you take the hats."], ["Deal!"]),
+        (["You want the books? You said you would take the hats and the ball."], ["Deal!"]),
+    ],
+    ids=[
+        "a deal claimed by one side",
+        "a deal nobody offered",
+        "an offer taken back",
+        "a refusal",
+        "more than there is",
+        "a piece left over",
+        "words put in one's mouth",
+    ],
+)
+def test_without_the_same_terms_on_both_sides_there_is_no_deal(first, second):
+    assert rated(pieces_task(), first, second) == ([0, 0], None)
+
+
+@given(st.data(), st.sampled_from(sorted(COUNTS)), st.sampled_from((0, 1)), st.sampled_from(range(4)))
+def test_any_division_said_in_full_comes_back_whole(data, key, speaker, way):
+    issues = issues_of(COUNTS[key])
+    mine = {issue.name: data.draw(st.integers(0, issue.total)) for issue in issues}
+    yours = {issue.name: issue.total - mine[issue.name] for issue in issues}
+
+    def said(share):
+        return ", ".join(f"{WORDS[n]} {name if n != 1 else name[:-1]}" for name, n in share.items())
+
+    text = (
+        f"I get {said(mine)}, and you get {said(yours)}.",
+        f"How about {said(mine)} for me and {said(yours)} for you?",
+        f"You could take {said(yours)}. I would keep {said(mine)}.",
+        f"Let me have {said(mine)} and I'll give you {said(yours)}.",
+    )[way]
+    expected = mine if speaker == 0 else yours
+    assert read_pieces(text, issues, speaker).terms == expected, text
+    assert follow_pieces(issues, ()).deal is None
