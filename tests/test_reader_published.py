@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_talks import Lines, talk, toy_task
 
-from sotopia_pi.world.agreements import follow_pieces
+from sotopia_pi.world.agreements import follow_pieces, named_by_both
 from sotopia_pi.world.payoffs import Issue, Payoff, SidePayoff
+from sotopia_pi.world.reader_names import read_names
 from sotopia_pi.world.reader_pieces import read_pieces
 from sotopia_pi.world.reader_score import measure_readings, summary
 from sotopia_pi.world.scoring import rate_by_payoff
@@ -22,6 +23,8 @@ from sotopia_pi.world.scoring import rate_by_payoff
 DATA = Path(__file__).parent / "data" / "published_utterances.jsonl"
 RECORDS = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
 COUNTS = {"possessions": {"books": 3, "hats": 2, "balls": 1}, "moving": {"books": 4, "hats": 6, "balls": 2}}
+FRIENDS = ["Mable", "Lolita", "Catherine", "Vita", "Brandon", "Don", "Alvin", "Tara", "Arlene", "Dave", "Timothy"]
+FRIENDS += ["Leona", "Karissa", "Lee", "Rafael", "Lawrence", "Anna Lee", "Robin"]
 WORTH = ({"books": 5, "hats": 3, "balls": 2}, {"books": 2, "hats": 5, "balls": 3})
 BEST = (3 * 5 + 2 * 3 + 2, 3 * 2 + 2 * 5 + 3)
 WORDS = ["no", "one", "two", "three", "four", "five", "six"]
@@ -49,14 +52,23 @@ def rated(task, first, second):
     return [rating.scores["goal"] for rating in ratings], ratings[0].parts["terms"]
 
 
-def read_as_labelled(record):
+def friends_task(first=("Mable", "Alvin"), second=("Dave", "Alvin")):
+    side = SidePayoff({"mutual friend": {"found": 10, "not found": 0}}, 0, 10)
+    notes = {"names": list(dict.fromkeys(first + second)), "shared": [name for name in first if name in second]}
+    issue = Issue("mutual friend", "choice", ("found", "not found"))
+    return toy_task(Payoff("mutual_friends", (issue,), (side, side), notes=notes))
+
+
+def reading_of(record):
+    if record["family"] == "mutual_friends":
+        return read_names(record["text"], FRIENDS)
     return read_pieces(record["text"], issues_of(COUNTS[record["issues"]]), record["speaker"])
 
 
-def test_pieces_are_read_as_labelled():
-    records = [record for record in RECORDS if record["family"] == "deal-or-no-deal"]
-    measured = measure_readings(records, read_as_labelled)
-    print(f"\n{summary(measured)}")
+@pytest.mark.parametrize("family", ["deal-or-no-deal", "mutual_friends"])
+def test_utterances_are_read_as_labelled(family):
+    measured = measure_readings([record for record in RECORDS if record["family"] == family], reading_of)
+    print(f"\n{family}: {summary(measured)}")
     for kind in ("offers", "acceptances", "withdrawals"):
         assert measured[kind]["precision"] >= 0.95 and measured[kind]["recall"] >= 0.9, measured["errors"]
 
@@ -140,3 +152,60 @@ def test_any_division_said_in_full_comes_back_whole(data, key, speaker, way):
     expected = mine if speaker == 0 else yours
     assert read_pieces(text, issues, speaker).terms == expected, text
     assert follow_pieces(issues, ()).deal is None
+
+
+def test_both_naming_the_friend_they_share_is_ten_for_both():
+    for answer in ("Yes, Alvin studied with me.", "Yes, I do!", "Oh yes, he is a good friend of mine."):
+        assert rated(friends_task(), ["Hi! Do you know Alvin?"], [answer]) == ([10, 10], {"mutual friend": "found"})
+
+
+def test_an_answer_may_come_after_a_question_about_the_one_named():
+    first = ["Do you know Alvin?", "He works at Vectren."]
+    assert rated(friends_task(), first, ["Where does he work?", "Yes, I know him!"])[0] == [10, 10]
+
+
+def test_talk_about_others_later_does_not_undo_what_was_found():
+    first = ["I am a friend of Alvin.", "Do you also know Mable?"]
+    assert rated(friends_task(), first, ["I know Alvin, too!", "No, I don't know Mable."])[0] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["Do you know Mable?"], ["Yes, I know Mable."]),
+        (["Do you know Alvin?", "So we have found our friend Alvin!"], ["Hmm, let me think.", "Bye."]),
+        (["Do you know Alvin?"], ["No, I don't know Alvin."]),
+        (["Do you know Alvin?", "Bye."], ["Yes, I know Alvin.", "Sorry, I was wrong. I don't know Alvin."]),
+        (["Do you know Alvin?", "Bye."], ["Yes.", "I take that back."]),
+        (["I know Alvin. Did you go to Auburn?"], ["Yes, I do."]),
+        (["Do you know Alvin or Mable?"], ["Yes."]),
+        (["I'm Alvin, nice to meet you."], ["Nice to meet you, Alvin."]),
+        (["Do you know Alvin?"], ["Alvin? Who is Alvin?"]),
+        (["Hello."], ["We both know Alvin, so we found our mutual friend."]),
+    ],
+    ids=[
+        "a friend of one side alone",
+        "a friend claimed by one side",
+        "a friend denied",
+        "a friend named and denied later",
+        "a yes taken back",
+        "a yes to something else",
+        "a yes to two at once",
+        "the names of the two themselves",
+        "an echo",
+        "a friend in common that only one side names",
+    ],
+)
+def test_no_friend_found_is_zero(first, second):
+    assert rated(friends_task(), first, second) == ([0, 0], None)
+
+
+def test_who_is_known_follows_the_last_word_of_each_side():
+    turns = talk(friends_task(), Lines("I know Alvin and Mable."), Lines("I know Alvin and Mable, too."), 2).turns
+    assert named_by_both(["Mable", "Alvin"], turns) == {"Mable", "Alvin"}
+    assert named_by_both(["Mable"], turns[:1]) == frozenset()
+
+
+def test_the_labelled_utterances_are_many_and_distinct():
+    assert len({(r["family"], r["issues"], r["speaker"], r["text"]) for r in RECORDS}) == len(RECORDS) >= 150
+    assert len({record["id"] for record in RECORDS}) == len(RECORDS)

@@ -10,10 +10,13 @@ from dataclasses import replace
 from sotopia_pi.world.actions import Turn
 from sotopia_pi.world.deals import DealState, follow
 from sotopia_pi.world.payoffs import Deal, Issue, Payoff
+from sotopia_pi.world.reader_names import KNOWN, UNKNOWN, read_names
 from sotopia_pi.world.reader_pieces import NOBODY, PiecesReading, read_pieces
 
-PIECES = "deal-or-no-deal"
-"""Family in which several pieces of a kind are shared out."""
+PIECES, FRIENDS = "deal-or-no-deal", "mutual_friends"
+"""Families in which several pieces of a kind are shared out, and in which two look for a friend in common."""
+FOUND, NOT_FOUND = "found", "not found"
+"""Options of the one issue of FRIENDS. The names are no options: both sides may see those, and must find out names."""
 
 
 def agreed(payoff: Payoff, turns: Iterable[Turn]) -> Deal | None:
@@ -29,6 +32,31 @@ def follow_pieces(issues: Sequence[Issue], turns: Iterable[Turn]) -> DealState:
             reading = read_pieces(turn.action.argument, issues, turn.side)
             state = state.hear(turn.side, _completed(state, reading, turn.side))
     return state
+
+
+def named_by_both(names: Sequence[str], turns: Iterable[Turn]) -> frozenset[str]:
+    """The friends of whom, after all these turns, both sides have said that they know them.
+
+    A side knows whom it names or asks after, and whom the other named last, and alone, when it says yes to that; no
+    longer once it says that it does not, or takes back what it said. names: the friends to listen for.
+    """
+    known: tuple[set[str], set[str]] = (set(), set())
+    named: list[frozenset[str]] = [frozenset(), frozenset()]
+    asked = [False, False]
+    for turn in turns:
+        if turn.failed or turn.action.type != "speak":
+            continue
+        reading, mine, other = read_names(turn.action.argument, names), known[turn.side], 1 - turn.side
+        if reading.withdraws and not reading.of(UNKNOWN):
+            mine.clear()
+        mine -= reading.of(UNKNOWN)
+        mine |= reading.of(KNOWN)
+        meant = len(named[other]) == 1 and (asked[other] or reading.claims)
+        if reading.accepts and not reading.of(KNOWN) and meant:
+            mine |= named[other]
+        named[turn.side] = reading.of(KNOWN) or named[turn.side]
+        asked[turn.side] = reading.asks
+    return frozenset(known[0] & known[1])
 
 
 def _completed(state: DealState, reading: PiecesReading, side: int) -> PiecesReading:
@@ -48,4 +76,13 @@ def _pieces_shared(payoff: Payoff, turns: Sequence[Turn]) -> Deal | None:
     return follow_pieces(payoff.issues, turns).deal
 
 
-_FOLLOWED: Mapping[str, Callable[[Payoff, Sequence[Turn]], Deal | None]] = {PIECES: _pieces_shared}
+def _friend_found(payoff: Payoff, turns: Sequence[Turn]) -> Deal | None:
+    """A deal once both have named the same friend, and it is one that both have: another name is no agreement."""
+    both = named_by_both(payoff.notes["names"], turns)
+    return {payoff.issues[0].name: FOUND} if both & set(payoff.notes["shared"]) else None
+
+
+_FOLLOWED: Mapping[str, Callable[[Payoff, Sequence[Turn]], Deal | None]] = {
+    PIECES: _pieces_shared,
+    FRIENDS: _friend_found,
+}

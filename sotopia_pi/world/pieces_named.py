@@ -27,10 +27,15 @@ _END = (
 _BACK = re.compile(
     rf"\b(?:the |your |my )?(?P<place>{_PLACE})(?: (?:(?P<m>{_NUMBER})|ones?))?{_END}"
     rf"|\b(?P<half>half)(?: of (?:them|those|these))?{_END}"
-    rf"|\b(?P<both>both|all)(?: of)? (?:them|those|these)\b"
+    rf"|\b(?P<both>both|all)(?: of)? (?:them|those|these)\b|\b(?P<pair>both){_END}"
+    r"|(?<=keep )(?P<it>it|them)\b(?! all)"
     r"|(?<!no )(?<!that )(?<!this )(?<!which )(?<!any )(?<![$.\d-])"
     rf"\b(?P<n>{_NUMBER})(?: of (?:them|those|these))?{_END}"
 )
+
+
+_AND_OTHERS = re.compile(r" and (?:the )?(?!\d|[a-z]* ?of\b)[a-z]+s\b")
+"""After "both books": the words mean two kinds, not two pieces."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,17 @@ def pieces_in(sentence: str, totals: Mapping[str, int], last: str | None = None)
     found: list[Named] = []
     for match in _named_pattern(tuple(totals)).finditer(sentence):
         item = next(name for name in totals if match["noun"] in _forms(name))
-        found.append(Named(item, _count(match, totals[item], match["noun"] == item), match.start(), match.end()))
+        count = _count(match, totals[item], match["noun"] == item)
+        if match["both"] and _AND_OTHERS.match(sentence, match.end()):
+            count = totals[item]
+        found.append(Named(item, count, match.start(), match.end()))
     for match in _BACK.finditer(sentence):
         if any(one.start < match.end() and match.start() < one.end for one in found):
             continue
         item = max((one for one in found if one.end <= match.start()), key=lambda one: one.end, default=None)
         name = item.item if item else last
-        if name is not None:
+        of_two_kinds = match["pair"] and len({one.item for one in found}) > 1
+        if name is not None and not of_two_kinds:
             found.append(Named(name, _meant(match, totals[name]), match.start(), match.end()))
     return sorted(found, key=lambda one: one.start)
 
@@ -87,8 +96,10 @@ def _count(match: re.Match, total: int, plural: bool) -> int | None:
 def _meant(match: re.Match, total: int) -> int | None:
     if match["half"]:
         return total // 2 if total % 2 == 0 else None
-    if match["both"]:
-        return 2 if match["both"] == "both" else total
+    if match["both"] or match["pair"]:
+        return total if match["both"] == "all" else 2
+    if match["it"]:
+        return 1 if match["it"] == "it" else total
     number = match["n"] or match["m"]
     if number:
         return _value(number)

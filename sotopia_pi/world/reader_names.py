@@ -66,12 +66,16 @@ _CLAIM = re.compile(
     r"\b(?:i|we) (?:(?:do|also|actually|really|both|have|had|am|are|used to|still|sure) )*(?:know|knew|met|remember"
     r"|friends with|acquainted with|work(?:ed)? with|stud(?:y|ied) with) (?:him|her|them|that (?:guy|person))\b"
     r"|\b(?:he|she|they|that) (?:is|was|are) (?:(?:also|a|an|my|one of|good|old|close|actually|really|indeed|too) )*"
-    r"(?:friends?\b|mine\b)|^(?:yes )?i (?:sure |really |certainly )?do$"
+    r"(?:friends?\b|mine\b)"
 )
 _STAYS = re.compile(
     r"\b(?:he|she|him|her|his|they|them|we|us|together|small world|coincidence|mutual|in common|qqfriend\d+qq)\b"
+    r"|^i (?:sure |really |certainly )?(?:do|am)$"
 )
-_TOO = re.compile(r"\b(?:too|as well|also|both)\b")
+_OF_THEM = re.compile(r"\b(?:him|her|them)\b")
+_TOO = re.compile(r"\b(?:too|as well|we both)\b")
+_ANOTHER = re.compile(r"\bi (?:\w+ )?(?:have|had|know|met) (?:an?|another|some(?:one|body))\b")
+"""Somebody of whom the other has not spoken yet; "he" in what follows is that one."""
 _WRONG = re.compile(r"\bi (?:was|am|must (?:be|have been)) (?:\w+ )?(?:wrong|mistaken|confused)\b")
 _FEW_WORDS = 3
 
@@ -79,9 +83,10 @@ _FEW_WORDS = 3
 @dataclass(frozen=True)
 class NamesReading(Reading):
     """terms: friend's name -> "known" (named as a friend, or asked after) or "unknown" (the speaker says not to know
-    them). accepts: says yes to, or claims to know, the one the other named. asks: a plain yes in answer can be about
-    those named, as the last question, if any, asks after them."""
+    them). accepts: says yes to, or claims to know, the one the other named; claims: the latter ("I know him"). asks: a
+    plain yes in answer can be about those named, as the last question, if any, asks after them."""
 
+    claims: bool = False
     asks: bool = False
 
     def of(self, stance: str) -> frozenset[str]:
@@ -93,7 +98,7 @@ def read_names(text: str, names: Sequence[str]) -> NamesReading:
     """What an utterance says about these friends. names: as they are written, with capitals.
 
     Names of oneself, of the one spoken to, of places and of people with another first name ("Bruce Lee") are none.
-    What one asks about the other's words ("who is Alvin?", "you said you know Alvin") names nobody.
+    What one asks about the other's words ("Alvin?", "who is Alvin?", "you said you know Alvin") names nobody.
     """
     found = clauses(plain(_marked(text, tuple(names))))
     terms: dict[str, str] = {}
@@ -112,7 +117,7 @@ def read_names(text: str, names: Sequence[str]) -> NamesReading:
         if named and stance is not None:
             terms |= dict.fromkeys(named, stance)
     taken_back = withdraws(found) or any(_WRONG.search(clause.text) and not clause.question for clause in found)
-    return NamesReading(terms, _accepts(found, terms), withdraws=taken_back, asks=_asks(found))
+    return NamesReading(terms, _accepts(found, terms), withdraws=taken_back, claims=_claims(found), asks=_asks(found))
 
 
 def _marked(text: str, names: tuple[str, ...]) -> str:
@@ -139,7 +144,7 @@ def _someone_else(text: str, match: re.Match) -> bool:
 
 def _stance(clause: Clause, before: Clause | None) -> str | None:
     """Whether the one who speaks knows those named in this clause; None where nothing is said of that."""
-    if before and _AS_SAID.match(before.text):
+    if (before and _AS_SAID.match(before.text)) or (clause.question and _MARKED.fullmatch(clause.text)):
         return None
     if clause.question and re.search(r"\byou\b|\bis it\b|\bdo we\b", clause.text):
         return None if re.search(r"\byou (?:\w+ )?(?:said|told|mentioned)\b", clause.text) else KNOWN
@@ -157,13 +162,15 @@ def _denies(clause: Clause) -> bool:
 def _accepts(found: Sequence[Clause], terms: dict[str, str]) -> bool:
     if not found or any(_denies(clause) for clause in found):
         return False
-    agreed = bool(_YES.match(found[0].text))
     if KNOWN in terms.values():
-        said_too = any(_TOO.search(clause.text) and _MARKED.search(clause.text) for clause in found)
+        said_too = any(_TOO.search(clause.text) for clause in found)
         return not any(clause.question for clause in found[1:]) and (said_too or any(map(_nods, found)))
-    if any(_CLAIM.search(clause.text) and not clause.question for clause in found):
-        return True
-    return agreed and _nods(found[0]) and all(_stays(clause) for clause in found[1:])
+    return _claims(found) or (_nods(found[0]) and all(_stays(clause) for clause in found[1:]))
+
+
+def _claims(found: Sequence[Clause]) -> bool:
+    own_tale = any(_ANOTHER.search(clause.text) for clause in found)
+    return not own_tale and any(_CLAIM.search(clause.text) and not clause.question for clause in found)
 
 
 def _nods(clause: Clause) -> bool:
@@ -173,7 +180,7 @@ def _nods(clause: Clause) -> bool:
 def _stays(clause: Clause) -> bool:
     """True where what follows a yes does not turn to something else."""
     if clause.question:
-        return False
+        return bool(_OF_THEM.search(clause.text))
     return bool(_STAYS.search(clause.text)) or (
         len(clause.text.split()) <= _FEW_WORDS and not re.search(r"\b(?:i|no|not)\b", clause.text)
     )
@@ -184,7 +191,7 @@ def _asks(found: Sequence[Clause]) -> bool:
     if not questions:
         return True
     last = [clause for clause in questions if clause.sentence == questions[-1].sentence]
-    return any(_MARKED.search(clause.text) or re.search(r"\b(?:him|her|them)\b", clause.text) for clause in last)
+    return any(_MARKED.search(clause.text) or _OF_THEM.search(clause.text) for clause in last)
 
 
 @lru_cache(maxsize=256)

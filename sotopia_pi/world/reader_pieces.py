@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sotopia_pi.world.payoffs import Issue
 from sotopia_pi.world.pieces_named import Named, names_piece, pieces_in
@@ -26,7 +26,9 @@ _BETWEEN = (
 _WORD = r"(?:(?!you|me|i\b)\w+ )?"
 _ALREADY = r"(?:(?:really|also|still|both|just|already|do|did|would|have|had) )*"
 _GIVE = r"(?:give|giving|leave|leaving|hand|handing|offer|offering|grant|granting)"
-_WISH = r"(?:(?<=would )(?:like|love|prefer)|want|need|ask for|asking for)"
+_WISH = r"(?:(?<=would )(?:like|love|prefer)|want|need|ask for|asking for|settle for)"
+_CONTENT = r"\bi (?:would be|will be|am) (?:\w+ )?(?:fine|happy|okay|ok|good|content|comfortable) with\b"
+"""Before pieces these words ask for them; they accept nothing of the other's."""
 _CUES = re.compile(
     r"(?P<reason>\b(?:since|because|as (?=(?:i|you|they|we)\b)))"
     r"|(?P<others>\b(?:someone|somebody|anyone|nobody|people|he|she|they|everyone|others)(?: else)?(?: \w+)?"
@@ -40,20 +42,23 @@ _CUES = re.compile(
     rf"|(?P<each>\bwe (?:\w+ ){{0,2}}?(?:each|both) (?:\w+ )?(?:{_TAKE}|have)\b|\bwe each\b"
     rf"|\beach of us (?:\w+ )?(?:{_TAKE}|have)\b|\blet us each (?:{_TAKE}|have)\b)"
     rf"|(?P<me>\b(?:{_ABLE} i|i {_BETWEEN}{_ABLE}) {_WORD}have\b|\bi {_BETWEEN}(?:{_TAKE}|{_WISH})\b(?! you\b)"
-    rf"|\bme (?:taking|getting|keeping|having)\b|\b(?:for )?me:)"
+    rf"|\bme (?:taking|getting|keeping|having)\b|\b(?:for )?me:|{_CONTENT})"
     rf"|(?P<you>\b(?:{_ABLE} you|you {_BETWEEN}{_ABLE}) {_WORD}have\b|\byou {_BETWEEN}{_TAKE}\b"
     r"|\byou (?:taking|getting|keeping|having)\b|\b(?:for )?you:"
     r"|(?:^|, |\b(?:then|please|so|okay|ok|just) )(?:take|keep|have)\b)"
     rf"|(?P<i_did>\bi {_TOOK}\b)|(?P<you_did>\byou {_TOOK}\b)"
     r"|(?P<halves>\b(?:go|going) halves (?:on|with)\b)"
-    r"|(?P<split>\b(?:split|divide|share)\b)"
+    r"|(?P<split>\b(?:split|divid|shar)(?:e|s|ing|ting)?\b)"
     r"|(?P<even>\b(?:evenly|equally|in half|in two|fifty[- ]fifty|50[-/ ]50|down the middle|half and half)\b)"
     r"|(?P<pair>\b\d+\s?[-/]\s?\d+\b)"
-    r"|(?P<all_each>\b(?:for |to )?(?:each|both) of us\b|\bapiece\b|\beach\b(?=\s*(?:$|[,.;:!?]|(?:and|would|for)\b)))"
-    r"|(?P<mine>\b(?:mine|(?:to|for|with) me|(?:to|for) myself)\b)"
-    r"|(?P<yours>\b(?:yours|(?:to|for|with) you|(?:to|for) yourself)\b)"
+    r"|(?P<all_each>\b(?:for |to )?(?:each|both) of us\b|\bapiece\b"
+    r"|(?<!of )\beach\b(?=\s*(?:$|[,.;:!?]|(?:and|would|for)\b)))"
+    r"|(?P<mine>\b(?:mine|(?<=- )me|(?:to|for|with) me|(?:to|for) myself)\b)"
+    r"|(?P<yours>\b(?:yours|(?<=- )you|(?:to|for|with) you|(?:to|for) yourself)\b)"
+    r"|(?P<so>\band so (?:is|are|can|do|does|goes?|should)\b)"
+    r"|(?P<barter>(?<!as )\bfor (?=(?:one|two|three|four|five|six|\d|all|both|the|your|my)\b(?! of us)))"
     r"|(?P<swap>\bin (?:exchange|return|trade)(?: for)?\b)"
-    r"|(?P<without>\b(?:not|instead of|rather than|without)\b)"
+    r"|(?P<without>\b(?:not|instead of|than|without)\b)"
     r"|(?P<rest>\b(?:the rest|everything else|all the rest|the others?(?: (?:items?|things?|stuff))?"
     r"|what(?:ever)? (?:is left|remains)|(?:the )?remaining (?:items?|things?|ones)|the remainder)\b)"
     r"|(?P<all>\b(?:everything|it all|all of it|the (?:whole )?lot|any of it)\b)"
@@ -61,7 +66,7 @@ _CUES = re.compile(
     r"|(?P<correct>\b(?:no|sorry|wait|i mean|or rather|make that)\b(?=,| wait| make| rather))"
     r"|(?P<or>\bor\b)"
     r"|(?P<comma>,)"
-    r"|(?P<turn>\b(?:while|if)\b|:)"
+    r"|(?P<turn>\b(?:while|if)\b)"
 )
 _DENIED = re.compile(r"\b(?:not|never|no|neither|nor|unable|refuse)\b")
 _NOT = re.compile(r"\b(?:not|never|neither|nor)\b")
@@ -76,11 +81,18 @@ _NO_CLAIM = re.compile(
     r"|explain\w*|thanks?) $"
 )
 _ASKING = re.compile(
-    r"^(?:so |but |and |well )*(?:why(?! (?:do )?not)|which|who|what (?:do|would) you|do you (?:want|need|like))\b"
+    r"^(?:so |but |and |well )*(?:why(?! (?:do )?not)|which|who|what (?:do|would) you (?:want|need|like|prefer|value)"
+    r"|do you (?:want|need|like))\b"
 )
 _ADDED = re.compile(r"\b(?:as well|too|also|another|more|extra|additional(?:ly)?|on top)\b")
 _CLAIMED = re.compile(r"\b(?:as (?:we|you) (?:\w+ )?|as )(?:agreed|discussed|said|promised)\b")
-_YOU = re.compile(r"\bu\b")
+_REWRITES = (
+    (re.compile(r"\bu\b"), "you"),
+    (_CLAIMED, " "),
+    (re.compile(r"\b(?:do|would) not mind\b"), "gladly"),
+    (re.compile(r"\b(?:can|could|would|will|why (?:do )?) ?not (?=(?:i|you|we)\b)"), "can "),
+)
+"""Short forms, deals that one side claims, and turns of phrase whose `not` refuses nothing."""
 _PART = re.compile(r"\s*;\s*|,?\s(?=(?:however|so(?! (?:can|are|is|should))|(?<!everything )(?<!all )but)\s)")
 _HYPOTHETICAL = re.compile(r"\b(?:if|suppose|rather)\b")
 _REST = "the rest"
@@ -109,6 +121,7 @@ class _Sharing:
     given: dict[str, list[tuple[int, int, int | None]]] = field(default_factory=dict)
     rest: int | None = None
     last: str | None = None
+    before: int | None = None
     turn: int = 0
     commas: int = 0
     local: str = ""
@@ -123,9 +136,10 @@ class _Sharing:
         self.holder, self.run, self.local = holder, [], ""
 
     def close(self, run: Sequence[tuple[str, int | None, bool, int]], holder: int | None) -> None:
-        if holder is None or holder == NOBODY:
+        if holder is None or holder == NOBODY or not run:
             return
-        for item, count, excepted, _ in run:
+        self.before = holder
+        for item, count, excepted, _ in {(entry[0], entry[2]): entry for entry in run}.values():
             if item == _REST:
                 self.rest = holder if holder in (0, 1) else self.rest
             elif holder == EACH:
@@ -141,8 +155,10 @@ def read_pieces(text: str, issues: Sequence[Issue], speaker: int) -> PiecesReadi
     counts for. Of several sentences about an item the last one counts; counts in one sentence that do not add up, or
     more pieces than there are, count as none.
     """
-    words = _CLAIMED.sub(" ", _YOU.sub("you", plain(text)))
     sharing = _Sharing(speaker, {issue.name: issue.total for issue in issues})
+    words = plain(text)
+    for pattern, by in _REWRITES:
+        words = pattern.sub(by, words)
     for sentence in sentences(words):
         void = bool(_ASKING.match(sentence)) or takes_back(sentence)
         for part in _PART.split(sentence.rstrip(".!? ")):
@@ -151,6 +167,7 @@ def read_pieces(text: str, issues: Sequence[Issue], speaker: int) -> PiecesReadi
     terms = _terms(sharing, issues)
     found = clauses(words)
     offering = {n for n, clause in enumerate(found) if terms and names_piece(clause.text, list(sharing.totals))}
+    found = [replace(c, text=re.sub(_CONTENT, "i take", c.text)) if n in offering else c for n, c in enumerate(found)]
     rest_to = NOBODY if _ADDED.search(words) else _open_to(sharing)
     return PiecesReading(terms, accepts(found, offering), rejects(found), withdraws(found), rest_to)
 
@@ -225,7 +242,7 @@ def _piece(sharing: _Sharing, named: Named) -> None:
 def _cue(sharing: _Sharing, match: re.Match, part: str) -> None:
     kind, me = match.lastgroup, sharing.speaker
     match kind:
-        case "reason" | "others" | "told" | "past":
+        case "reason" | "others" | "told" | "past" | "barter":
             sharing.start(NOBODY)
         case "quoted":
             sharing.start(NOBODY)
@@ -260,6 +277,8 @@ def _cue(sharing: _Sharing, match: re.Match, part: str) -> None:
             sharing.local = sharing.local if sharing.local == "except" else ""
         case "turn":
             sharing.start(None)
+        case "so":
+            sharing.start(sharing.before)
         case "halves":
             sharing.start(EACH)
             sharing.local = kind
