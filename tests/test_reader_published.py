@@ -6,6 +6,7 @@ after them, "unknown" where the speaker says not to know them.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_talks import Lines, talk, toy_task
 
+from sotopia_pi.analysis.judges import judges_frame, overrating_table
 from sotopia_pi.world.agreements import follow_pieces, named_by_both
 from sotopia_pi.world.payoffs import Issue, Payoff, SidePayoff
 from sotopia_pi.world.reader_names import read_names
@@ -204,6 +206,23 @@ def test_who_is_known_follows_the_last_word_of_each_side():
     turns = talk(friends_task(), Lines("I know Alvin and Mable."), Lines("I know Alvin and Mable, too."), 2).turns
     assert named_by_both(["Mable", "Alvin"], turns) == {"Mable", "Alvin"}
     assert named_by_both(["Mable"], turns[:1]) == frozenset()
+
+
+def test_a_judge_is_compared_with_the_rule_on_pieces_and_friends():
+    shared, found = pieces_task(), friends_task()
+    episodes = [
+        talk(shared, Lines("You can have everything."), Lines("Deal!"), 2),
+        talk(found, Lines("Do you know Alvin?"), Lines("Yes, I do."), 2),
+    ]
+    by_rule = [
+        rating for task, one in zip((shared, found), episodes, strict=True) for rating in rate_by_payoff(one, task)
+    ]
+    by_judge = [
+        replace(rating, id=f"j-{rating.id}", judge="gpt-4", scores={**rating.scores, "goal": 7}) for rating in by_rule
+    ]
+    table = overrating_table(judges_frame(episodes, [shared, found], by_rule + by_judge))
+    assert table["judge_goal"].tolist() == [7]
+    assert table["rule_goal"].tolist() == [(0 + 10 + 10 + 10) / 4] and table["difference"].tolist() == [-0.5]
 
 
 def test_the_labelled_utterances_are_many_and_distinct():

@@ -24,6 +24,11 @@ def agreed(payoff: Payoff, turns: Iterable[Turn]) -> Deal | None:
     return _FOLLOWED.get(payoff.family, _followed)(payoff, tuple(turns))
 
 
+def bargained_by_rule(payoff: Payoff | None) -> bool:
+    """Whether scripted policies can play for these stakes: they speak and read the words of most families alone."""
+    return payoff is not None and payoff.family not in _FOLLOWED
+
+
 def follow_pieces(issues: Sequence[Issue], turns: Iterable[Turn]) -> DealState:
     """The state after all these turns, where every issue counts the pieces of one item."""
     state = DealState(tuple(issues))
