@@ -6,6 +6,7 @@ after them, "unknown" where the speaker says not to know them.
 """
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,3 +229,14 @@ def test_a_judge_is_compared_with_the_rule_on_pieces_and_friends():
 def test_the_labelled_utterances_are_many_and_distinct():
     assert len({(r["family"], r["issues"], r["speaker"], r["text"]) for r in RECORDS}) == len(RECORDS) >= 150
     assert len({record["id"] for record in RECORDS}) == len(RECORDS)
+
+
+def test_very_long_words_are_read_in_time_that_grows_with_their_length():
+    def seconds(times):
+        started = time.perf_counter()
+        read_pieces("I take two books and a hat, " * times, issues_of(COUNTS["possessions"]), 0)
+        read_names("Do you know Alvin? I know Mable, " * times, FRIENDS)
+        return time.perf_counter() - started
+
+    seconds(10)
+    assert seconds(4000) < 20 * seconds(1000)

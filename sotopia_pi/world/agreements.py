@@ -57,7 +57,7 @@ def named_by_both(names: Sequence[str], turns: Iterable[Turn]) -> frozenset[str]
         mine -= reading.of(UNKNOWN)
         mine |= reading.of(KNOWN)
         meant = len(named[other]) == 1 and (asked[other] or reading.claims)
-        if reading.accepts and not reading.of(KNOWN) and meant:
+        if reading.answers and meant:
             mine |= named[other]
         named[turn.side] = reading.of(KNOWN) or named[turn.side]
         asked[turn.side] = reading.asks

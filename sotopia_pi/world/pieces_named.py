@@ -1,6 +1,7 @@
 """Pieces as people name them: "two of the books", "both hats", "the ball", and "one" or "the other two" after them."""
 
 import re
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +26,7 @@ _END = (
     r"|will|can|could|goes?|apiece|please)\b))"
 )
 _BACK = re.compile(
-    rf"\b(?:the |your |my )?(?P<place>{_PLACE})(?: (?:(?P<m>{_NUMBER})|ones?))?{_END}"
+    rf"\b(?:the|your|my) (?P<place>{_PLACE})(?: (?:(?P<m>{_NUMBER})|ones?))?{_END}"
     rf"|\b(?P<half>half)(?: of (?:them|those|these))?{_END}"
     rf"|\b(?P<both>both|all)(?: of)? (?:them|those|these)\b|\b(?P<pair>both){_END}"
     r"|(?<=keep )(?P<it>it|them)\b(?! all)"
@@ -55,21 +56,23 @@ def pieces_in(sentence: str, totals: Mapping[str, int], last: str | None = None)
     last: the item spoken of before; "one" and "the other two" then mean that one.
     """
     found: list[Named] = []
+    meant: list[Named] = []
     for match in _named_pattern(tuple(totals)).finditer(sentence):
         item = next(name for name in totals if match["noun"] in _forms(name))
         count = _count(match, totals[item], match["noun"] == item)
         if match["both"] and _AND_OTHERS.match(sentence, match.end()):
             count = totals[item]
         found.append(Named(item, count, match.start(), match.end()))
+    kinds = len({one.item for one in found})
     for match in _BACK.finditer(sentence):
-        if any(one.start < match.end() and match.start() < one.end for one in found):
+        place = bisect(found, match.start(), key=lambda one: one.start)
+        before = found[place - 1] if place else None
+        if (before and before.end > match.start()) or (place < len(found) and found[place].start < match.end()):
             continue
-        item = max((one for one in found if one.end <= match.start()), key=lambda one: one.end, default=None)
-        name = item.item if item else last
-        of_two_kinds = match["pair"] and len({one.item for one in found}) > 1
-        if name is not None and not of_two_kinds:
-            found.append(Named(name, _meant(match, totals[name]), match.start(), match.end()))
-    return sorted(found, key=lambda one: one.start)
+        name = before.item if before else last
+        if name is not None and not (match["pair"] and kinds > 1):
+            meant.append(Named(name, _meant(match, totals[name]), match.start(), match.end()))
+    return sorted([*found, *meant], key=lambda one: one.start)
 
 
 def names_piece(clause: str, items: Sequence[str]) -> bool:
@@ -79,7 +82,8 @@ def names_piece(clause: str, items: Sequence[str]) -> bool:
 
 def _count(match: re.Match, total: int, plural: bool) -> int | None:
     if match["vague"] or match["more"]:
-        return None
+        whole = match["all"] or (match["both"] and total == 2)
+        return total if match["vague"] == "at least" and whole else None
     if match["half"]:
         return total // 2 if total % 2 == 0 else None
     if match["none"]:

@@ -1,7 +1,7 @@
 """Names of friends: whom a speaker names as a friend, asks after or does not know, and whether it says yes to one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,6 +27,8 @@ _PLACE = re.compile(
     r"|Company|Group|Industries)\b"
 )
 _CAPITAL = re.compile(r"\b([A-Z][\w.]*)\s$")
+_AROUND = 60
+"""Characters before and after a name in which something may show that somebody else is meant."""
 _SMALL_WORDS = (
     "do does did is are was were have has had yes no not and or but so oh with my our your his her the a an i know "
     "knew met meet neither nor either if when because maybe perhaps like that then both ever actually well also even "
@@ -41,10 +43,11 @@ _KNOW = (
 )
 _NOT = r"(?:not|never|no|none|neither|nor|nobody|unfamiliar|without)"
 _DENIES = re.compile(
-    rf"\b{_NOT}\b.*\b{_KNOW}\b|\b(?:nor|not|neither) (?:\w+ )?qqfriend|\bwish i (?:knew|had)|\bno idea who\b"
-    rf"|\bunfamiliar\b|\b{_KNOW}\b.*\b(?:none|nobody|no one)\b"
+    rf"\b{_NOT}\b.*\b{_KNOW}\b|\b(?:nor|not|neither) (?:\w+ )?qqfriend|\b(?:wish|thought) i (?:knew|had)"
+    rf"|\bno idea who\b|\bunfamiliar\b|\b{_KNOW}\b.*\b(?:none|nobody|no one)\b"
 )
 _KNOWS_LITTLE = re.compile(r"\bnot know (?:\S+ )+?(?:well|that well|very well|personally)\b")
+_NO_LONGER = re.compile(r"\b(?:any ?more|any longer|no longer)\b")
 _BACK = re.compile(r"\b(?:him|her|them|that name|he|she|they|anybody|anyone|somebody|someone)\b")
 _ONLY_NAMES = re.compile(r"(?:\s|\b(?:and|or|nor|also|maybe|even)\b|qqfriend\d+qq)+")
 _QUOTED = re.compile(
@@ -83,9 +86,11 @@ _FEW_WORDS = 3
 @dataclass(frozen=True)
 class NamesReading(Reading):
     """terms: friend's name -> "known" (named as a friend, or asked after) or "unknown" (the speaker says not to know
-    them). accepts: says yes to, or claims to know, the one the other named; claims: the latter ("I know him"). asks: a
-    plain yes in answer can be about those named, as the last question, if any, asks after them."""
+    them). accepts: says yes to the one the other named, by name or without; answers: without naming anybody first;
+    claims: in words that mean a person ("I know him"). asks: a plain yes in answer can be about those named, as the
+    last question, if any, asks after them."""
 
+    answers: bool = False
     claims: bool = False
     asks: bool = False
 
@@ -117,7 +122,15 @@ def read_names(text: str, names: Sequence[str]) -> NamesReading:
         if named and stance is not None:
             terms |= dict.fromkeys(named, stance)
     taken_back = withdraws(found) or any(_WRONG.search(clause.text) and not clause.question for clause in found)
-    return NamesReading(terms, _accepts(found, terms), withdraws=taken_back, claims=_claims(found), asks=_asks(found))
+    answers = _answers(found)
+    return NamesReading(
+        terms,
+        answers or _accepts_by_name(found, terms),
+        withdraws=taken_back,
+        answers=answers,
+        claims=_claims(found),
+        asks=_asks(found),
+    )
 
 
 def _marked(text: str, names: tuple[str, ...]) -> str:
@@ -135,7 +148,8 @@ def _marked(text: str, names: tuple[str, ...]) -> str:
 
 def _someone_else(text: str, match: re.Match) -> bool:
     """True for oneself, the one addressed, a place, or somebody of whom this is the family name."""
-    before, after = text[: match.start()], text[match.end() :]
+    before = text[max(0, match.start() - _AROUND) : match.start()]
+    after = text[match.end() : match.end() + _AROUND]
     if _SELF.search(before) or _GREETED.search(before) or _ADDRESSED.match(after) or _PLACE.match(after):
         return True
     first = _CAPITAL.search(before)
@@ -144,10 +158,12 @@ def _someone_else(text: str, match: re.Match) -> bool:
 
 def _stance(clause: Clause, before: Clause | None) -> str | None:
     """Whether the one who speaks knows those named in this clause; None where nothing is said of that."""
-    if (before and _AS_SAID.match(before.text)) or (clause.question and _MARKED.fullmatch(clause.text)):
+    if (before and _AS_SAID.match(before.text)) or _echoes(clause):
         return None
     if clause.question and re.search(r"\byou\b|\bis it\b|\bdo we\b", clause.text):
         return None if re.search(r"\byou (?:\w+ )?(?:said|told|mentioned)\b", clause.text) else KNOWN
+    if _NO_LONGER.search(clause.text):
+        return None
     if _denies(clause) or (before and _ONLY_NAMES.fullmatch(clause.text) and _denies(before)):
         return UNKNOWN
     if _QUOTED.search(clause.text) and not _IF_YOU_KNOW.search(clause.text):
@@ -155,17 +171,33 @@ def _stance(clause: Clause, before: Clause | None) -> str | None:
     return KNOWN
 
 
+def _echoes(clause: Clause) -> bool:
+    """True for a bare "Alvin?", which repeats the other's word."""
+    return clause.question and bool(_MARKED.fullmatch(clause.text))
+
+
 def _denies(clause: Clause) -> bool:
     return bool(_DENIES.search(clause.text)) and not _KNOWS_LITTLE.search(clause.text) and not clause.question
 
 
-def _accepts(found: Sequence[Clause], terms: dict[str, str]) -> bool:
-    if not found or any(_denies(clause) for clause in found):
+def _answers(found: Sequence[Clause]) -> bool:
+    """True for a yes to somebody whom this utterance has not named yet; it may go on to ask after others."""
+    if any(_denies(clause) for clause in found):
         return False
-    if KNOWN in terms.values():
-        said_too = any(_TOO.search(clause.text) for clause in found)
-        return not any(clause.question for clause in found[1:]) and (said_too or any(map(_nods, found)))
-    return _claims(found) or (_nods(found[0]) and all(_stays(clause) for clause in found[1:]))
+    found = [clause for clause in found if not _echoes(clause)]
+    naming = [clause for clause in found if _MARKED.search(clause.text)]
+    if naming and not naming[0].question:
+        return False
+    own = [clause for clause in found if not naming or clause.sentence < naming[0].sentence]
+    return bool(own) and (_claims(own) or (_nods(own[0]) and all(_stays(clause) for clause in own[1:])))
+
+
+def _accepts_by_name(found: Sequence[Clause], terms: Mapping[str, str]) -> bool:
+    """True for "yes, I know Alvin" and "I know Alvin, too"."""
+    if KNOWN not in terms.values() or any(clause.question for clause in found[1:]):
+        return False
+    said_too = any(_TOO.search(clause.text) for clause in found)
+    return said_too or _claims(found) or any(map(_nods, found))
 
 
 def _claims(found: Sequence[Clause]) -> bool:

@@ -15,7 +15,7 @@ NOBODY, EACH = -1, 2
 
 _TAKE = (
     r"(?:take|taking|get|getting|keep|keeping|claim|claiming|receive|receiving|hold on to|walk away with|go home with"
-    r"|end up with|choose|pick|grab)"
+    r"|end up with|choose|pick|grab|pack)"
 )
 _TOOK = r"(?:took|got|kept|had|received)"
 _ABLE = r"(?:will|would|can|could|should|shall|may|might|to|gladly|happily|get to)"
@@ -26,13 +26,14 @@ _BETWEEN = (
 _WORD = r"(?:(?!you|me|i\b)\w+ )?"
 _ALREADY = r"(?:(?:really|also|still|both|just|already|do|did|would|have|had) )*"
 _GIVE = r"(?:give|giving|leave|leaving|hand|handing|offer|offering|grant|granting)"
-_WISH = r"(?:(?<=would )(?:like|love|prefer)|want|need|ask for|asking for|settle for)"
+_WISH = r"(?:(?<=would )(?:like|love|prefer)|want|need|ask for|asking for|settle for|be keen on|see myself with)"
 _CONTENT = r"\bi (?:would be|will be|am) (?:\w+ )?(?:fine|happy|okay|ok|good|content|comfortable) with\b"
 """Before pieces these words ask for them; they accept nothing of the other's."""
 _CUES = re.compile(
     r"(?P<reason>\b(?:since|because|as (?=(?:i|you|they|we)\b)))"
     r"|(?P<others>\b(?:someone|somebody|anyone|nobody|people|he|she|they|everyone|others)(?: else)?(?: \w+)?"
     rf" (?:{_TAKE}|{_TOOK}|have|wants?)\b)"
+    r"|(?P<recalled>\bwe (?:already |had |have )*(?:agreed|said|decided) (?:that|on)\b)"
     rf"|(?P<quoted>\byou {_ALREADY}(?:sa(?:id|y)|told|promised|mentioned|offered|asked|agreed|claim(?:ed)?)\b)"
     rf"|(?P<told>\byou {_ALREADY}(?:want(?:ed)?|need(?:ed)?|liked?|love|prefer(?:red)?|wish)\b)"
     r"|(?P<past>\b(?:i|you|we) (?:\w+ )?(?:bought|gave|used to|read|paid|found|brought|owned?|have had|would have)\b)"
@@ -44,10 +45,10 @@ _CUES = re.compile(
     rf"|(?P<me>\b(?:{_ABLE} i|i {_BETWEEN}{_ABLE}) {_WORD}have\b|\bi {_BETWEEN}(?:{_TAKE}|{_WISH})\b(?! you\b)"
     rf"|\bme (?:taking|getting|keeping|having)\b|\b(?:for )?me:|{_CONTENT})"
     rf"|(?P<you>\b(?:{_ABLE} you|you {_BETWEEN}{_ABLE}) {_WORD}have\b|\byou {_BETWEEN}{_TAKE}\b"
-    r"|\byou (?:taking|getting|keeping|having)\b|\b(?:for )?you:"
+    r"|\byou (?:(?:feel|think) about )?(?:taking|getting|keeping|having)\b|\b(?:for )?you:"
     r"|(?:^|, |\b(?:then|please|so|okay|ok|just) )(?:take|keep|have)\b)"
     rf"|(?P<i_did>\bi {_TOOK}\b)|(?P<you_did>\byou {_TOOK}\b)"
-    r"|(?P<halves>\b(?:go|going) halves (?:on|with)\b)"
+    r"|(?P<halves>\b(?:(?:go|going) halves (?:on|with)|(?:(?P<n>\d+)[-/](?P=n)|even|equal) (?:split|division) of)\b)"
     r"|(?P<split>\b(?:split|divid|shar)(?:e|s|ing|ting)?\b)"
     r"|(?P<even>\b(?:evenly|equally|in half|in two|fifty[- ]fifty|50[-/ ]50|down the middle|half and half)\b)"
     r"|(?P<pair>\b\d+\s?[-/]\s?\d+\b)"
@@ -96,6 +97,8 @@ _REWRITES = (
 _PART = re.compile(r"\s*;\s*|,?\s(?=(?:however|so(?! (?:can|are|is|should))|(?<!everything )(?<!all )but)\s)")
 _HYPOTHETICAL = re.compile(r"\b(?:if|suppose|rather)\b")
 _REST = "the rest"
+_LOOK_BACK = 100
+"""Characters before a cue in which words may refuse it."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class _Sharing:
     turn: int = 0
     commas: int = 0
     local: str = ""
-    quoting: bool = False
+    quoting: str = ""
 
     def give(self, item: str, count: int | None, side: int) -> None:
         self.given.setdefault(item, []).append((self.turn, side, count))
@@ -221,7 +224,7 @@ def _read_part(sharing: _Sharing, part: str, void: bool) -> None:
         else:
             _cue(sharing, mark, part)
     sharing.start(None)
-    sharing.quoting = False
+    sharing.quoting = ""
 
 
 def _piece(sharing: _Sharing, named: Named) -> None:
@@ -244,13 +247,14 @@ def _cue(sharing: _Sharing, match: re.Match, part: str) -> None:
     match kind:
         case "reason" | "others" | "told" | "past" | "barter":
             sharing.start(NOBODY)
-        case "quoted":
+        case "quoted" | "recalled":
             sharing.start(NOBODY)
-            sharing.quoting = True
+            sharing.quoting = kind
         case "give_me" | "me" | "give_you" | "you" | "i_did" | "you_did" | "give" | "each":
-            sharing.start(NOBODY if sharing.quoting and kind == "you" else _holder(kind, match, part, me))
+            others_words = sharing.quoting == "recalled" or (sharing.quoting and kind == "you")
+            sharing.start(NOBODY if others_words else _holder(kind, match, part, me))
         case "mine" | "yours":
-            if not _NO_CLAIM.search(part[: match.start()]) and not _denied(match, part, _NOT):
+            if not _NO_CLAIM.search(_before(match, part)) and not _denied(match, part, _NOT):
                 _suffix(sharing, me if kind == "mine" else 1 - me)
         case "all_each":
             _suffix(sharing, EACH)
@@ -288,7 +292,7 @@ def _cue(sharing: _Sharing, match: re.Match, part: str) -> None:
 
 def _holder(kind: str, match: re.Match, part: str, me: int) -> int:
     """Who gets what is named after a cue."""
-    if kind in ("i_did", "you_did") and not _HYPOTHETICAL.search(part[: match.start()]):
+    if kind in ("i_did", "you_did") and not _HYPOTHETICAL.search(_before(match, part)):
         return NOBODY
     if _denied(match, part):
         return NOBODY
@@ -320,6 +324,10 @@ def _evenly(sharing: _Sharing) -> None:
     sharing.run = []
 
 
+def _before(match: re.Match, part: str) -> str:
+    return part[max(0, match.start() - _LOOK_BACK) : match.start()]
+
+
 def _denied(match: re.Match, part: str, words: re.Pattern = _DENIED) -> bool:
-    before = re.split(r"[,;:]|\b(?:and|but|if|so)\b", part[: match.start()])[-1]
+    before = re.split(r"[,;:]|\b(?:and|but|if|so)\b", _before(match, part))[-1]
     return bool(words.search(f"{before} {match[0]}"))
