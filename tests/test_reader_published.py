@@ -158,7 +158,13 @@ def test_any_division_said_in_full_comes_back_whole(data, key, speaker, way):
 
 
 def test_both_naming_the_friend_they_share_is_ten_for_both():
-    for answer in ("Yes, Alvin studied with me.", "Yes, I do!", "Oh yes, he is a good friend of mine."):
+    for answer in (
+        "Yes, Alvin studied with me.",
+        "Yes, I do!",
+        "Oh yes, he is a good friend of mine.",
+        "I do! Do you know Dave, too?",
+        "Alvin? Of course, I know him!",
+    ):
         assert rated(friends_task(), ["Hi! Do you know Alvin?"], [answer]) == ([10, 10], {"mutual friend": "found"})
 
 

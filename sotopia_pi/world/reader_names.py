@@ -13,10 +13,10 @@ KNOWN, UNKNOWN = "known", "unknown"
 
 _MARK = "qqfriend{}qq"
 _MARKED = re.compile(r"qqfriend(\d+)qq")
-_SELF = re.compile(r"\b(?:i am|i'm|i’m|my name is|my name's|my name’s|call me|name is)\s$", re.IGNORECASE)
+_SELF = re.compile(r"\b(?:i am|i'm|i’m|my name is|my name's|my name’s|call me)\s$", re.IGNORECASE)
 _GREETED = re.compile(
     r"\b(?:hi|hello|hey|thanks|thank you|bye|goodbye|meet you|see you|later|good (?:evening|morning|afternoon)|welcome"
-    r"|take care|dear|same here|likewise|pleasure)(?: there| too| as well)?,?\s$",
+    r"|take care|dear|likewise|pleasure)(?: there| too| as well)?,?\s$",
     re.IGNORECASE,
 )
 _ADDRESSED = re.compile(
@@ -52,7 +52,7 @@ _BACK = re.compile(r"\b(?:him|her|them|that name|he|she|they|anybody|anyone|some
 _ONLY_NAMES = re.compile(r"(?:\s|\b(?:and|or|nor|also|maybe|even)\b|qqfriend\d+qq)+")
 _QUOTED = re.compile(
     r"\byou (?:just |already |also |have )*(?:said|say|told|mentioned|know|knew|talked|claimed)\b|\byour friend\b"
-    r"|\btell me (?:more )?about\b|\b(?:who|which|what) (?:is|was|does|did|about)?\s?(?:this |that |the |an? )?qqfriend"
+    r"|\btell me (?:more )?about\b|\b(?:who|which|what) (?:is|was|does|did)?\s?(?:this |that |the |an? )?qqfriend"
     r"|\b(?:my|the|a) (?:brother|sister|mother|father|boss|neighbou?r|cousin|wife|husband|partner|uncle|aunt|roommate)"
     r" (?:\w+ )?(?:knows?|knew|mention\w+|met|likes?|sa(?:id|ys)|told)\b"
 )
@@ -62,7 +62,8 @@ _AS_SAID = re.compile(
 _IF_YOU_KNOW = re.compile(r"\bif you (?:\w+ )?(?:know|knew|have met|met)\b")
 _YES = re.compile(
     r"(?:oh |ah |well |why |wow )*(?:yes|yeah|yep|yup|sure|absolutely|of course|certainly|definitely|indeed|exactly"
-    r"|that is (?:right|true|correct|him|her|it)|correct|right)"
+    r"|that is (?:right|true|correct|him|her|it)|correct|right"
+    r"|i (?:sure |really |certainly )?(?:do|am)|(?:it|that|the name) does)"
     r"(?: indeed| of course| yes| sure| i do| i am| we do| we are)*"
 )
 _CLAIM = re.compile(
