@@ -10,6 +10,7 @@ from dataclasses import replace
 from sotopia_pi.world.actions import Turn
 from sotopia_pi.world.deals import DealState, follow
 from sotopia_pi.world.payoffs import Deal, Issue, Payoff
+from sotopia_pi.world.pieces_cues import OLD_OFFER
 from sotopia_pi.world.reader_names import KNOWN, UNKNOWN, read_names
 from sotopia_pi.world.reader_pieces import NOBODY, PiecesReading, read_pieces
 
@@ -30,12 +31,20 @@ def bargained_by_rule(payoff: Payoff | None) -> bool:
 
 
 def follow_pieces(issues: Sequence[Issue], turns: Iterable[Turn]) -> DealState:
-    """The state after all these turns, where every issue counts the pieces of one item."""
-    state = DealState(tuple(issues))
+    """The state after all these turns, where every issue counts the pieces of one item.
+
+    A yes to a mere "no deal" agrees to no deal, unless it speaks of an offer.
+    """
+    state, before = DealState(tuple(issues)), PiecesReading()
     for turn in turns:
-        if turn.action.type == "speak" and not turn.failed:
-            reading = read_pieces(turn.action.argument, issues, turn.side)
-            state = state.hear(turn.side, _completed(state, reading, turn.side))
+        if turn.action.type != "speak" or turn.failed:
+            continue
+        reading = read_pieces(turn.action.argument, issues, turn.side)
+        agrees_to_none = before.rejects and not before.terms and reading.accepts and not reading.terms
+        if agrees_to_none and not OLD_OFFER.search(turn.action.argument.lower()):
+            reading = replace(reading, accepts=False, rejects=True)
+        state = state.hear(turn.side, _completed(state, reading, turn.side))
+        before = reading
     return state
 
 
@@ -65,8 +74,8 @@ def named_by_both(names: Sequence[str], turns: Iterable[Turn]) -> frozenset[str]
 
 
 def _completed(state: DealState, reading: PiecesReading, side: int) -> PiecesReading:
-    """The reading with what it left out, where it names one side's share and no complete offer stands to change."""
-    if reading.rest_to == NOBODY or state.latest is not None:
+    """The reading with what it left out, where it names one side's share, in full or while nothing else stands."""
+    if reading.rest_to == NOBODY or (state.latest is not None and not reading.whole):
         return reading
     said = {**state.partial[1 - side], **state.partial[side], **reading.terms}
     rest = {issue.name: issue.total if issue.payer == reading.rest_to else 0 for issue in state.issues}

@@ -4,98 +4,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sotopia_pi.world import pieces_cues as cues
 from sotopia_pi.world.payoffs import Issue
 from sotopia_pi.world.pieces_named import Named, names_piece, pieces_in
 from sotopia_pi.world.reader import Reading
 from sotopia_pi.world.reader_agreement import accepts, rejects, takes_back, withdraws
 from sotopia_pi.world.reader_clauses import clauses, plain, sentences
 
-NOBODY, EACH = -1, 2
-"""Beside sides 0 and 1: the words give to nobody, or the same to both."""
+NOBODY, EACH, SPLIT = -1, 2, 3
+"""Beside sides 0 and 1: the words give to nobody, the same to both, or half of all there is to each."""
 
-_TAKE = (
-    r"(?:take|taking|get|getting|keep|keeping|claim|claiming|receive|receiving|hold on to|walk away with|go home with"
-    r"|end up with|choose|pick|grab|pack)"
-)
-_TOOK = r"(?:took|got|kept|had|received)"
-_ABLE = r"(?:will|would|can|could|should|shall|may|might|to|gladly|happily|get to)"
-_BETWEEN = (
-    rf"(?:(?:{_ABLE}|just|also|really|then|only|still|rather|definitely|simply|am|are|be|going|happy|like|love|prefer|want"
-    r"|need|hope|please|not|never|do|both|in turn|ask|okay|fine) )*"
-)
-_WORD = r"(?:(?!you|me|i\b)\w+ )?"
-_ALREADY = r"(?:(?:really|also|still|both|just|already|do|did|would|have|had) )*"
-_GIVE = r"(?:give|giving|leave|leaving|hand|handing|offer|offering|grant|granting)"
-_WISH = r"(?:(?<=would )(?:like|love|prefer)|want|need|ask for|asking for|settle for|be keen on|see myself with)"
-_CONTENT = r"\bi (?:would be|will be|am) (?:\w+ )?(?:fine|happy|okay|ok|good|content|comfortable) with\b"
-"""Before pieces these words ask for them; they accept nothing of the other's."""
-_CUES = re.compile(
-    r"(?P<reason>\b(?:since|because|as (?=(?:i|you|they|we)\b)))"
-    r"|(?P<others>\b(?:someone|somebody|anyone|nobody|people|he|she|they|everyone|others)(?: else)?(?: \w+)?"
-    rf" (?:{_TAKE}|{_TOOK}|have|wants?)\b)"
-    r"|(?P<recalled>\bwe (?:already |had |have )*(?:agreed|said|decided) (?:that|on)\b)"
-    rf"|(?P<quoted>\byou {_ALREADY}(?:sa(?:id|y)|told|promised|mentioned|offered|asked|agreed|claim(?:ed)?)\b)"
-    rf"|(?P<told>\byou {_ALREADY}(?:want(?:ed)?|need(?:ed)?|liked?|love|prefer(?:red)?|wish)\b)"
-    r"|(?P<past>\b(?:i|you|we) (?:\w+ )?(?:bought|gave|used to|read|paid|found|brought|owned?|have had|would have)\b)"
-    rf"|(?P<give_me>\b(?:{_GIVE}|let|letting|save|saving) me\b(?: (?:have|with|{_TAKE}))?)"
-    rf"|(?P<give_you>\b(?:{_GIVE}|let|letting|save|saving) you\b(?: (?:have|with|{_TAKE}))?)"
-    r"|(?P<give>\b(?:give up|giving up|part with|parting with|let go of|hand over)\b)"
-    rf"|(?P<each>\bwe (?:\w+ ){{0,2}}?(?:each|both) (?:\w+ )?(?:{_TAKE}|have)\b|\bwe each\b"
-    rf"|\beach of us (?:\w+ )?(?:{_TAKE}|have)\b|\blet us each (?:{_TAKE}|have)\b)"
-    rf"|(?P<me>\b(?:{_ABLE} i|i {_BETWEEN}{_ABLE}) {_WORD}have\b|\bi {_BETWEEN}(?:{_TAKE}|{_WISH})\b(?! you\b)"
-    rf"|\bme (?:taking|getting|keeping|having)\b|\b(?:for )?me:|{_CONTENT})"
-    rf"|(?P<you>\b(?:{_ABLE} you|you {_BETWEEN}{_ABLE}) {_WORD}have\b|\byou {_BETWEEN}{_TAKE}\b"
-    r"|\byou (?:(?:feel|think) about )?(?:taking|getting|keeping|having)\b|\b(?:for )?you:"
-    r"|(?:^|, |\b(?:then|please|so|okay|ok|just) )(?:take|keep|have)\b)"
-    rf"|(?P<i_did>\bi {_TOOK}\b)|(?P<you_did>\byou {_TOOK}\b)"
-    r"|(?P<halves>\b(?:(?:go|going) halves (?:on|with)|(?:(?P<n>\d+)[-/](?P=n)|even|equal) (?:split|division) of)\b)"
-    r"|(?P<split>\b(?:split|divid|shar)(?:e|s|ing|ting)?\b)"
-    r"|(?P<even>\b(?:evenly|equally|in half|in two|fifty[- ]fifty|50[-/ ]50|down the middle|half and half)\b)"
-    r"|(?P<pair>\b\d+\s?[-/]\s?\d+\b)"
-    r"|(?P<all_each>\b(?:for |to )?(?:each|both) of us\b|\bapiece\b"
-    r"|(?<!of )\beach\b(?=\s*(?:$|[,.;:!?]|(?:and|would|for)\b)))"
-    r"|(?P<mine>\b(?:mine|(?<=- )me|(?:to|for|with) me|(?:to|for) myself)\b)"
-    r"|(?P<yours>\b(?:yours|(?<=- )you|(?:to|for|with) you|(?:to|for) yourself)\b)"
-    r"|(?P<so>\band so (?:is|are|can|do|does|goes?|should)\b)"
-    r"|(?P<barter>(?<!as )\bfor (?=(?:one|two|three|four|five|six|\d|all|both|the|your|my)\b(?! of us)))"
-    r"|(?P<swap>\bin (?:exchange|return|trade)(?: for)?\b)"
-    r"|(?P<without>\b(?:not|instead of|than|without)\b)"
-    r"|(?P<rest>\b(?:the rest|everything else|all the rest|the others?(?: (?:items?|things?|stuff))?"
-    r"|what(?:ever)? (?:is left|remains)|(?:the )?remaining (?:items?|things?|ones)|the remainder)\b)"
-    r"|(?P<all>\b(?:everything|it all|all of it|the (?:whole )?lot|any of it)\b)"
-    r"|(?P<except>\b(?:except(?: for)?|apart from|other than|(?<=everything )but|(?<=all )but)\b)"
-    r"|(?P<correct>\b(?:no|sorry|wait|i mean|or rather|make that)\b(?=,| wait| make| rather))"
-    r"|(?P<or>\bor\b)"
-    r"|(?P<comma>,)"
-    r"|(?P<turn>\b(?:while|if)\b)"
-)
-_DENIED = re.compile(r"\b(?:not|never|no|neither|nor|unable|refuse)\b")
-_NOT = re.compile(r"\b(?:not|never|neither|nor)\b")
-"""Beside these "no" may stand before words that say whose pieces are: "no books for me"."""
-_UNFAIR = re.compile(
-    r"\b(?:unfair|not (?:\w+ )?(?:fair|right|enough|acceptable|okay|happy)|too (?:much|many|few|little)|unacceptable"
-    r"|ridiculous|greedy|worth|points?|values?|valued)\b"
-)
-_NO_CLAIM = re.compile(
-    r"\b(?:matters?|important|means?|lot|much|good|fine|fair|okay|ok|valuable|special|seems?|sounds?|dear|more|most"
-    r"|useful|works?|great|enough|perfect|belongs?|close|best|better|hard|easy|appeals?|talk\w*|listen\w*"
-    r"|explain\w*|thanks?) $"
-)
-_ASKING = re.compile(
-    r"^(?:so |but |and |well )*(?:why(?! (?:do )?not)|which|who|what (?:do|would) you (?:want|need|like|prefer|value)"
-    r"|do you (?:want|need|like))\b"
-)
-_ADDED = re.compile(r"\b(?:as well|too|also|another|more|extra|additional(?:ly)?|on top)\b")
-_CLAIMED = re.compile(r"\b(?:as (?:we|you) (?:\w+ )?|as )(?:agreed|discussed|said|promised)\b")
-_REWRITES = (
-    (re.compile(r"\bu\b"), "you"),
-    (_CLAIMED, " "),
-    (re.compile(r"\b(?:do|would) not mind\b"), "gladly"),
-    (re.compile(r"\b(?:can|could|would|will|why (?:do )?) ?not (?=(?:i|you|we)\b)"), "can "),
-)
-"""Short forms, deals that one side claims, and turns of phrase whose `not` refuses nothing."""
-_PART = re.compile(r"\s*;\s*|,?\s(?=(?:however|so(?! (?:can|are|is|should))|(?<!everything )(?<!all )but)\s)")
-_HYPOTHETICAL = re.compile(r"\b(?:if|suppose|rather)\b")
 _REST = "the rest"
 _LOOK_BACK = 100
 """Characters before a cue in which words may refuse it."""
@@ -104,9 +22,11 @@ _LOOK_BACK = 100
 @dataclass(frozen=True)
 class PiecesReading(Reading):
     """terms: item -> pieces that the issue's payer gets. rest_to: the side that gets what is left out where no offer
-    stands yet: the words tell the other's share alone, and not as something on top; NOBODY where they do not."""
+    stands yet: the words tell the other's share alone, and not as something on top; NOBODY where they do not.
+    whole: they tell all that the speaker asks for ("the ball and two books for me"), whatever stood before."""
 
     rest_to: int = NOBODY
+    whole: bool = False
 
 
 @dataclass
@@ -115,6 +35,7 @@ class _Sharing:
 
     run: pieces named since the last cue, each with the mark that it was excepted and its number of comma; holder: the
     side that they go to, unless words after them say otherwise. given: per item the (turn, side, count) in order.
+    last: the item named last; before: the side that got something last; subject: the side that the words spoke of.
     """
 
     speaker: int
@@ -125,6 +46,7 @@ class _Sharing:
     rest: int | None = None
     last: str | None = None
     before: int | None = None
+    subject: int | None = None
     turn: int = 0
     commas: int = 0
     local: str = ""
@@ -132,6 +54,15 @@ class _Sharing:
 
     def give(self, item: str, count: int | None, side: int) -> None:
         self.given.setdefault(item, []).append((self.turn, side, count))
+
+    def halve(self, item: str) -> None:
+        total = self.totals[item]
+        self.give(item, total // 2 if total % 2 == 0 else None, EACH)
+
+    def add(self, item: str, count: int | None) -> None:
+        """One more entry of the run; a second one of an item says more exactly what the first one meant."""
+        entry = (item, count, self.local == "except", self.commas)
+        self.run = [other for other in self.run if (other[0], other[2]) != (entry[0], entry[2])] + [entry]
 
     def start(self, holder: int | None) -> None:
         """End a run, and begin one for another holder."""
@@ -142,9 +73,13 @@ class _Sharing:
         if holder is None or holder == NOBODY or not run:
             return
         self.before = holder
-        for item, count, excepted, _ in {(entry[0], entry[2]): entry for entry in run}.values():
+        if holder == SPLIT and len({item for item, *_ in run}) == len(self.totals):
+            return
+        for item, count, excepted, _ in run:
             if item == _REST:
                 self.rest = holder if holder in (0, 1) else self.rest
+            elif holder == SPLIT:
+                self.halve(item)
             elif holder == EACH:
                 self.give(item, count, EACH)
             else:
@@ -160,19 +95,23 @@ def read_pieces(text: str, issues: Sequence[Issue], speaker: int) -> PiecesReadi
     """
     sharing = _Sharing(speaker, {issue.name: issue.total for issue in issues})
     words = plain(text)
-    for pattern, by in _REWRITES:
+    for pattern, by in cues.REWRITES:
         words = pattern.sub(by, words)
     for sentence in sentences(words):
-        void = bool(_ASKING.match(sentence)) or takes_back(sentence)
-        for part in _PART.split(sentence.rstrip(".!? ")):
+        void = bool(cues.ASKING.match(sentence)) or takes_back(sentence)
+        for part in cues.PART.split(sentence.rstrip(".!? ")):
             sharing.turn += 1
-            _read_part(sharing, part, void or bool(_UNFAIR.search(part)))
+            _read_part(sharing, part, void or bool(cues.UNFAIR.search(part)))
     terms = _terms(sharing, issues)
     found = clauses(words)
     offering = {n for n, clause in enumerate(found) if terms and names_piece(clause.text, list(sharing.totals))}
-    found = [replace(c, text=re.sub(_CONTENT, "i take", c.text)) if n in offering else c for n, c in enumerate(found)]
-    rest_to = NOBODY if _ADDED.search(words) else _open_to(sharing)
-    return PiecesReading(terms, accepts(found, offering), rejects(found), withdraws(found), rest_to)
+    found = [
+        replace(c, text=re.sub(cues.CONTENT, "i take", c.text)) if n in offering else c for n, c in enumerate(found)
+    ]
+    agreed = accepts(found, offering) or any(cues.AGREED_TOO.search(c.text) and not c.question for c in found)
+    rest_to = NOBODY if cues.ADDED.search(words) else _open_to(sharing)
+    whole = rest_to == 1 - speaker and (len(terms) > 1 or bool(cues.ONLY.search(words)))
+    return PiecesReading(terms, agreed, rejects(found), withdraws(found), rest_to, whole)
 
 
 def _terms(sharing: _Sharing, issues: Sequence[Issue]) -> dict[str, int]:
@@ -213,7 +152,7 @@ def _read_part(sharing: _Sharing, part: str, void: bool) -> None:
         sharing.last = named[-1].item if named else sharing.last
         return
     marks: list[tuple[int, int, Named | re.Match]] = [(one.start, one.end, one) for one in named]
-    marks += [(match.start(), match.end(), match) for match in _CUES.finditer(part)]
+    marks += [(match.start(), match.end(), match) for match in cues.CUES.finditer(part)]
     end = 0
     for start, stop, mark in sorted(marks, key=lambda found: (found[0], -found[1])):
         if start < end:
@@ -224,7 +163,7 @@ def _read_part(sharing: _Sharing, part: str, void: bool) -> None:
         else:
             _cue(sharing, mark, part)
     sharing.start(None)
-    sharing.quoting = ""
+    sharing.quoting, sharing.subject = "", None
 
 
 def _piece(sharing: _Sharing, named: Named) -> None:
@@ -235,11 +174,7 @@ def _piece(sharing: _Sharing, named: Named) -> None:
         sharing.run = sharing.run[:-1]
         sharing.start(NOBODY)
     else:
-        count = named.count
-        if sharing.local == "halves":
-            total = sharing.totals[named.item]
-            count = total // 2 if total % 2 == 0 else None
-        sharing.run.append((named.item, count, sharing.local == "except", sharing.commas))
+        sharing.add(named.item, named.count)
 
 
 def _cue(sharing: _Sharing, match: re.Match, part: str) -> None:
@@ -252,14 +187,16 @@ def _cue(sharing: _Sharing, match: re.Match, part: str) -> None:
             sharing.quoting = kind
         case "give_me" | "me" | "give_you" | "you" | "i_did" | "you_did" | "give" | "each":
             others_words = sharing.quoting == "recalled" or (sharing.quoting and kind == "you")
+            sharing.subject = me if kind in ("me", "i_did", "give_you") else 1 - me
             sharing.start(NOBODY if others_words else _holder(kind, match, part, me))
         case "mine" | "yours":
-            if not _NO_CLAIM.search(_before(match, part)) and not _denied(match, part, _NOT):
+            if not cues.NO_CLAIM.search(_before(match, part)) and not _denied(match, part, cues.NOT):
                 _suffix(sharing, me if kind == "mine" else 1 - me)
         case "all_each":
             _suffix(sharing, EACH)
-        case "split":
-            sharing.start(None)
+        case "split" | "halves":
+            asks = kind == "split" and cues.PROPOSES_NO_SPLIT.search(_before(match, part))
+            sharing.start(None if asks else SPLIT)
         case "even":
             _evenly(sharing)
         case "pair":
@@ -270,7 +207,7 @@ def _cue(sharing: _Sharing, match: re.Match, part: str) -> None:
         case "swap":
             sharing.start(1 - sharing.holder if sharing.holder in (0, 1) else None)
         case "rest" | "all":
-            sharing.run.append((_REST, None, False, sharing.commas))
+            sharing.add(_REST, None)
         case "correct":
             holder = sharing.holder
             sharing.start(holder)
@@ -283,16 +220,15 @@ def _cue(sharing: _Sharing, match: re.Match, part: str) -> None:
             sharing.start(None)
         case "so":
             sharing.start(sharing.before)
-        case "halves":
-            sharing.start(EACH)
-            sharing.local = kind
+        case "and_take":
+            sharing.start(sharing.subject)
         case _:
             sharing.local = kind
 
 
 def _holder(kind: str, match: re.Match, part: str, me: int) -> int:
     """Who gets what is named after a cue."""
-    if kind in ("i_did", "you_did") and not _HYPOTHETICAL.search(_before(match, part)):
+    if kind in ("i_did", "you_did") and not cues.HYPOTHETICAL.search(_before(match, part)):
         return NOBODY
     if _denied(match, part):
         return NOBODY
@@ -319,8 +255,7 @@ def _evenly(sharing: _Sharing) -> None:
     """Half of everything in the run to each side."""
     items = [item for item, *_ in sharing.run]
     for item in sharing.totals if _REST in items else items:
-        total = sharing.totals[item]
-        sharing.give(item, total // 2 if total % 2 == 0 else None, EACH)
+        sharing.halve(item)
     sharing.run = []
 
 
@@ -328,6 +263,6 @@ def _before(match: re.Match, part: str) -> str:
     return part[max(0, match.start() - _LOOK_BACK) : match.start()]
 
 
-def _denied(match: re.Match, part: str, words: re.Pattern = _DENIED) -> bool:
+def _denied(match: re.Match, part: str, words: re.Pattern = cues.DENIED) -> bool:
     before = re.split(r"[,;:]|\b(?:and|but|if|so)\b", _before(match, part))[-1]
     return bool(words.search(f"{before} {match[0]}"))
