@@ -109,9 +109,33 @@ def test_a_counter_offer_changes_what_it_names_and_keeps_the_rest_of_the_offer()
     assert terms == {"books": 2, "hats": 0, "balls": 0}
 
 
+def test_a_full_share_asked_for_replaces_the_one_asked_for_before():
+    first = ["I want the hats and the ball.", "Then the ball and two books for me?"]
+    assert rated(pieces_task(), first, ["I can not part with the hats.", "Deal."])[1] == {
+        "books": 2,
+        "hats": 0,
+        "balls": 1,
+    }
+
+
+def test_splitting_means_halves_but_asking_how_to_split_means_nothing():
+    issues = issues_of(COUNTS["moving"])
+    assert read_pieces("Let's split the hats, and you take the books.", issues, 0).terms == {"books": 0, "hats": 3}
+    assert read_pieces("How should we split the hats?", issues, 0).terms == {}
+    assert read_pieces("We split the books.", issues_of(COUNTS["possessions"]), 0).terms == {}
+
+
+def test_an_older_offer_comes_back_only_when_it_is_spoken_of():
+    first = ["I take the books, you take the rest.", "No, nothing more.", "Hm."]
+    for said, deal in (("Deal.", None), ("Fine, I accept your offer.", {"books": 3, "hats": 0, "balls": 0})):
+        second = ["I take two books and the ball, you take the rest.", said, "Bye."]
+        assert rated(pieces_task(), first, second)[1] == deal
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
+        (["I take the books, you take the rest.", "Agreed.", "Yes."], ["No deal.", "Yes.", "Bye."]),
         (["I take the books.", "As we agreed, the deal is done."], ["I take two books and the ball.", "No."]),
         (["Great, so we have a deal: I get everything.", "Bye."], ["No deal.", "Bye."]),
         (
@@ -124,6 +148,7 @@ def test_a_counter_offer_changes_what_it_names_and_keeps_the_rest_of_the_offer()
         (["You want the books? You said you would take the hats and the ball."], ["Deal!"]),
     ],
     ids=[
+        "no deal agreed on",
         "a deal claimed by one side",
         "a deal nobody offered",
         "an offer taken back",

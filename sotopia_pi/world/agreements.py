@@ -33,16 +33,19 @@ def bargained_by_rule(payoff: Payoff | None) -> bool:
 def follow_pieces(issues: Sequence[Issue], turns: Iterable[Turn]) -> DealState:
     """The state after all these turns, where every issue counts the pieces of one item.
 
-    A yes to a mere "no deal" agrees to no deal, unless it speaks of an offer.
+    Unless it speaks of an offer, a yes to a mere "no deal" agrees to no deal, and a yes after a counter-offer of one's
+    own does not bring back what the other had offered before.
     """
     state, before = DealState(tuple(issues)), PiecesReading()
     for turn in turns:
         if turn.action.type != "speak" or turn.failed:
             continue
         reading = read_pieces(turn.action.argument, issues, turn.side)
-        agrees_to_none = before.rejects and not before.terms and reading.accepts and not reading.terms
-        if agrees_to_none and not OLD_OFFER.search(turn.action.argument.lower()):
+        plain_yes = reading.accepts and not reading.terms and not OLD_OFFER.search(turn.action.argument.lower())
+        if plain_yes and before.rejects and not before.terms:
             reading = replace(reading, accepts=False, rejects=True)
+        elif plain_yes and state.latest == turn.side:
+            reading = replace(reading, accepts=False)
         state = state.hear(turn.side, _completed(state, reading, turn.side))
         before = reading
     return state

@@ -1,4 +1,19 @@
-"""Pieces of several kinds: who gets how many, as in "I take two books and a hat, you get the ball and the rest"."""
+"""Pieces of several kinds: who gets how many, as in "I take two books and a hat, you get the ball and the rest".
+
+Measured on tests/data/published_utterances.jsonl (`pytest tests/test_reader_published.py -s -k as_labelled`), written
+for the purpose in three batches, each labelled before the reader met it and used to mend it afterwards. Offers:
+
+    batch           n   first reading: precision   recall          after mending: precision   recall
+    1              74   0.923 (of 52)              0.960 (of 50)   1.000                      1.000
+    2 (long)       28   0.778 (of 18)              0.609 (of 23)   1.000                      1.000
+    3              30   0.826 (of 23)              0.731 (of 26)   1.000                      1.000
+
+Only the first readings are on utterances that the rules were not fitted to. On 46 dialogues between people from the
+published Deal or No Deal corpus (Lewis et al. 2017, not part of this repository), with the division that the two
+entered afterwards as the truth, three pages of it were read for the first time at 12 of 17, 11 of 15 and 13 of 14
+dialogues right (4, 2 and 1 wrong deals); after mending 16, 15 and 13, without a wrong deal: where the reader is unsure,
+it finds no deal.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
