@@ -7,8 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from sotopia_pi.models.negotiator import Expert
+from sotopia_pi.models.partner import EvaluationPartner
 from sotopia_pi.stages.side_by_side import side_by_side
 from sotopia_pi.store.items import ItemFile
+from sotopia_pi.world.agreements import bargained_by_rule
+from sotopia_pi.world.baselines import TrivialPolicy
 from sotopia_pi.world.episode import Episode, EpisodePlan, Policy, Rules, play
 from sotopia_pi.world.tasks import SocialTask
 
@@ -49,8 +53,10 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
     """Play every plan that is not in the file yet, at most `at_once` side by side, and append each as it ends.
 
     An episode that raises does not stop the others; the first error is raised once the rest is written. Only
-    StopAsking (a wrong key, a spent budget) ends them all: what is in play ends, nothing more begins.
+    StopAsking (a wrong key, a spent budget) ends them all: what is in play ends, nothing more begins. Raises ValueError
+    before anything is played where a scripted policy was given a task that it has no words for.
     """
+    _check_words(plans)
     here = {item["id"]: Episode.from_dict(item) for item in file.read()}
     wanted = [plan for plan in plans if plan.id not in here]
     found = len(plans) - len(wanted)
@@ -63,6 +69,19 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
 
     await side_by_side(wanted, one, at_once, "episodes could not be played", file.path)
     return Collected(tuple(here[plan.id] for plan in plans), found)
+
+
+def _check_words(plans: Sequence[EpisodePlan]) -> None:
+    for plan in plans:
+        if plan.task.payoff is None or bargained_by_rule(plan.task.payoff):
+            continue
+        for policy in plan.policies:
+            if isinstance(policy, Expert | EvaluationPartner | TrivialPolicy):
+                raise ValueError(
+                    f"task {plan.task.id} ({plan.task.family}): the scripted policy {policy.name!r} has no words for "
+                    f"such deals; it plays the built-in families and prices. Give this task's sides to language models "
+                    f"instead, or leave the task out."
+                )
 
 
 def training_plans(
