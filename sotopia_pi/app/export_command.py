@@ -8,19 +8,22 @@ from pathlib import Path
 
 from sotopia_pi.app.export_folder import ExportFolder, ExportReport
 from sotopia_pi.app.finished_run import FinishedRun
+from sotopia_pi.formats.record_lines import Unreadable
 from sotopia_pi.formats.sft_layouts import DATASET_INFO, LAYOUTS
 from sotopia_pi.store.notebook import project_root
+from sotopia_pi.store.params import ParameterError
 
 PLACE = "export"
 """Folder of a run's exports, inside the run's."""
 
 
 def add_export(commands: argparse._SubParsersAction) -> None:
-    """Add `export episodes | profiles | sft` to the command line."""
+    """Add `export episodes | profiles | sft | adapters` to the command line."""
     export = commands.add_parser("export", help="write a run's data for other tools")
     kinds = export.add_subparsers(required=True, metavar="KIND", dest="kind")
-    episodes = _kind(kinds, "episodes", "episodes and ratings as Sotopia's EpisodeLog, with the profiles they refer to")
+    _kind(kinds, "episodes", "episodes and ratings as Sotopia's EpisodeLog, with the profiles they refer to")
     _kind(kinds, "profiles", "the tasks as Sotopia's profile files")
+    _kind(kinds, "adapters", "the trained adapters as PEFT folders")
     sft = _kind(
         kinds,
         "sft",
@@ -30,8 +33,6 @@ def add_export(commands: argparse._SubParsersAction) -> None:
         "else they are learnt again in every row. In messages, `weight` 0 marks what carried no loss.",
     )
     sft.add_argument("--layout", required=True, choices=LAYOUTS, help="how a row is laid out")
-    for one in (episodes, sft):
-        one.add_argument("--only", nargs="+", default=[], metavar="STAGE", help="only these stages (03 or its name)")
 
 
 def export_command(arguments: argparse.Namespace) -> int:
@@ -39,7 +40,11 @@ def export_command(arguments: argparse.Namespace) -> int:
     run = FinishedRun.named(project_root(), arguments.run)
     parts = (arguments.kind, arguments.layout) if arguments.kind == "sft" else (arguments.kind,)
     folder = arguments.out or run.dir.joinpath(PLACE, *parts)
-    report = ExportFolder(folder, arguments.force, (DATASET_INFO,)).fill(_writer(run, arguments))
+    shared = (DATASET_INFO,) if arguments.kind == "sft" else ()
+    try:
+        report = ExportFolder(folder, arguments.force, shared).fill(_writer(run, arguments))
+    except Unreadable as error:
+        raise ParameterError(f"{folder}: {error}") from error
     print(json.dumps(report, ensure_ascii=False, indent=1))
     return 0
 
@@ -49,7 +54,7 @@ def _kind(kinds: argparse._SubParsersAction, name: str, what: str, more: str = "
     parser.add_argument("run", help="a run's name, for instance laptop")
     place = f"outputs/RUN/{PLACE}/{name}/" + ("LAYOUT/" if name == "sft" else "")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"where to (default {place})")
-    parser.add_argument("--force", action="store_true", help="replace files that this command did not write")
+    parser.add_argument("--force", action="store_true", help="replace and remove what is in the way")
     parser.set_defaults(action=export_command)
     return parser
 
@@ -59,9 +64,13 @@ def _writer(run: FinishedRun, arguments: argparse.Namespace) -> Callable[[Path],
     if arguments.kind == "sft":
         from sotopia_pi.app.export_sft import write_sft
 
-        return partial(write_sft, run, layout=arguments.layout, only=arguments.only)
+        return partial(write_sft, run, layout=arguments.layout)
+    if arguments.kind == "adapters":
+        from sotopia_pi.app.export_adapters import write_adapters
+
+        return partial(write_adapters, run)
     from sotopia_pi.app.export_episodes import write_episodes, write_profiles
 
     if arguments.kind == "profiles":
         return partial(write_profiles, run)
-    return partial(write_episodes, run, only=arguments.only)
+    return partial(write_episodes, run)

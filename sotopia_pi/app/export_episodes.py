@@ -1,7 +1,6 @@
 """Export of a run's episodes and tasks in Sotopia's formats."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,20 +24,15 @@ REMARKS = (
 )
 
 
-def write_episodes(run: FinishedRun, folder: Path, only: Sequence[str] = ()) -> ExportReport:
-    """Write the episodes of a run's stages, a folder a stage, with the profiles that they refer to.
+def write_episodes(run: FinishedRun, folder: Path) -> ExportReport:
+    """Write the episodes of a run's complete stages, a folder a stage, with the profiles that they refer to.
 
-    only: stages by number or name; they must be complete. Without any, all that are complete are written and the
-    others told. Raises NotFinished where there is nothing to write, ParameterError for a stage that plays nothing.
+    Raises NotFinished where no stage with episodes is complete.
     """
-    asked = [run.stage(one) for one in only]
-    complete = run.stages_with(EPISODES, RATINGS)
-    for stage in asked:
-        run.manifest(stage)
-    left_out = [LeftOut(stage, 1, run.advice(stage)) for stage in STAGES if not asked and stage not in complete]
-    stages = asked or complete
+    stages = run.stages_with(EPISODES, RATINGS)
     if not stages:
         raise NotFinished(f"Run {run.name} has no complete stage with episodes. {run.advice(STAGES[0])}")
+    left_out = [LeftOut(stage, 1, f"not complete. {run.advice(stage)}") for stage in STAGES if stage not in stages]
     tasks, counts = run.tasks(), {}
     for stage in stages:
         played = [Episode.from_dict(item) for item in run.items(stage, EPISODES)]

@@ -14,6 +14,8 @@ from sotopia_pi.store.params import ParameterError
 REPORT = "export.json"
 """What an export wrote, in its folder; by it the next one knows its own files."""
 SCHEMA = "export/1"
+TOLD_APART = ("kind", "run", "layout")
+"""What two exports must share for one to replace the other."""
 
 
 class WouldReplace(ParameterError):
@@ -56,8 +58,8 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """The folder of an export. shared: names of files in it that hold other people's entries as well; they are made
-    anew with those entries in them, and never removed."""
+    """The folder of an export. shared: names of files that may hold other people's entries as well; `write` finds them
+    as they lie here and adds to them, and they are never removed."""
 
     path: Path
     force: bool = False
@@ -66,16 +68,18 @@ class ExportFolder:
     def fill(self, write: Callable[[Path], ExportReport]) -> dict[str, Any]:
         """Let `write` write into an empty folder, then put what it wrote here; returns the report with all files.
 
-        Files of an earlier export that are unchanged are replaced or, where this one has no such file, removed.
-        Raises WouldReplace, before anything is changed, for any other file in the way, unless `force` is set.
+        Files of an earlier export of the same are replaced as long as nobody changed them. Raises WouldReplace, before
+        anything is changed, for other files in the way and for earlier ones that this export would not write again;
+        with `force` the former are replaced and the latter removed.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
         try:
+            taken_along = self._taken_along(made)
             report = write(made).to_dict()
             files = {name: file_sha256(made / name) for name in _files(made)}
-            own = {name: digest for name, digest in files.items() if name not in self.shared}
-            outdated = self._outdated(report, files)
+            own = {name: digest for name, digest in files.items() if name not in taken_along}
+            outdated = self._outdated(report, own)
             self._put(made, files)
             text = json.dumps(report | {"files": own}, ensure_ascii=False, indent=1)
             (made / REPORT).write_text(f"{text}\n", encoding="utf-8")
@@ -97,22 +101,34 @@ class ExportFolder:
             return {}
         return found if isinstance(found, dict) and found.get("schema") == SCHEMA else {}
 
+    def _taken_along(self, made: Path) -> list[str]:
+        """Copy the shared files that somebody else wrote or changed, for `write` to add to them."""
+        known = self.earlier().get("files", {})
+        there = [name for name in self.shared if (self.path / name).is_file()]
+        foreign = [name for name in there if file_sha256(self.path / name) != known.get(name)]
+        for name in foreign:
+            shutil.copyfile(self.path / name, made / name)
+        return foreign
+
     def _outdated(self, report: Mapping[str, Any], files: Mapping[str, str]) -> list[str]:
-        """Files of the earlier export that this one no longer has. Raises WouldReplace."""
+        """Unchanged files of the earlier export that this one no longer has. Raises WouldReplace."""
         earlier = self.earlier()
         known = earlier.get("files", {})
-        there = [name for name in {**files, **known, REPORT: ""} if (self.path / name).is_file()]
+        there = [name for name in {**files, **known} if (self.path / name).is_file()]
         same = {name for name in there if file_sha256(self.path / name) in (known.get(name), files.get(name))}
-        foreign = [name for name in there if name in files and name not in same and name not in self.shared]
-        identity = {key: earlier.get(key) for key in report if key in ("kind", "run", "layout")}
-        if REPORT in there and any(report[key] != value for key, value in identity.items()):
+        foreign = [name for name in there if name in files and name not in same]
+        if (self.path / REPORT).is_file() and any(earlier.get(key) != report.get(key) for key in TOLD_APART):
             foreign.append(REPORT)
-        if foreign and not self.force:
+        outdated = [name for name in known if name in same and name not in files and name not in self.shared]
+        if (foreign or outdated) and not self.force:
+            reasons = (("that this export did not write, or that were changed since", foreign),)
+            reasons += (("of an earlier export that this one lacks", outdated),)
+            told = [f"{len(names)} files {which}, first {names[0]}" for which, names in reasons if names]
             raise WouldReplace(
-                f"{self.path} holds {len(foreign)} files that this export did not write or that were changed since, "
-                f"first {foreign[0]}. Name another folder with --out, or replace them with --force."
+                f"{self.path} holds {' and '.join(told)}. Name another folder with --out, or replace and remove them "
+                f"with --force."
             )
-        return [name for name in known if name in same and name not in files]
+        return outdated
 
     def _put(self, made: Path, names: Sequence[str]) -> None:
         for name in names:

@@ -1,22 +1,18 @@
 """Export of what a run trained on, as training files of other tools."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sotopia_pi.app.export_folder import ExportReport, LeftOut
-from sotopia_pi.app.finished_run import FinishedRun, NotFinished
+from sotopia_pi.app.finished_run import EXAMPLES, PLAN_FILE, TRAINING, FinishedRun, NotFinished, TrainedVariant
 from sotopia_pi.app.sft_check import compare
 from sotopia_pi.formats.sft_layouts import Layout, export_sft, kept_turns
 from sotopia_pi.stages.examples import SFTExample
 from sotopia_pi.stages.selection import KeptSide
 from sotopia_pi.world.episode import Episode
 
-CLONING, REINFORCEMENT = "03_behavior_cloning", "05_self_reinforcement"
-STAGES = (CLONING, REINFORCEMENT)
-"""The stages that train."""
-EPISODES, EXAMPLES = "episodes.jsonl", "examples.jsonl"
-SELECTION, VARIANTS = "selection.jsonl", "variants.jsonl"
+EPISODES, SELECTION = "episodes.jsonl", "selection.jsonl"
 
 
 @dataclass(frozen=True)
@@ -24,8 +20,6 @@ class Taught:
     """What one variant learnt. model: as `prepare` takes it; examples: trained on, in the plan's order; held_out:
     left aside to measure a loss; kept: the selected sides; episodes: those they are sides of."""
 
-    variant: str
-    stem: str
     model: str
     prompt_format: str
     examples: tuple[SFTExample, ...]
@@ -45,67 +39,60 @@ class Taught:
     @property
     def sides(self) -> list[SFTExample]:
         """One example of each side, in order."""
-        return list({(e.episode_id, e.side): e for e in reversed(self.examples)}.values())[::-1]
+        first: dict[tuple[str, int], SFTExample] = {}
+        for example in self.examples:
+            first.setdefault((example.episode_id, example.side), example)
+        return list(first.values())
 
 
-def write_sft(run: FinishedRun, folder: Path, layout: Layout, only: Sequence[str] = ()) -> ExportReport:
+def write_sft(run: FinishedRun, folder: Path, layout: Layout) -> ExportReport:
     """Write what stages 03 and 05 trained on in a layout, a file a variant.
 
-    only: stages by number or name; they must be complete. The examples are rendered again and compared with those
-    trained on, where the model's tokenizer is on this machine. Raises NotFinished where nothing was trained.
+    The examples are rendered again and compared with those trained on, where the model is on this machine. Raises
+    NotFinished where nothing was trained.
     """
-    asked = [run.stage(one) for one in only]
-    stages = asked or run.stages_with(EXAMPLES, SELECTION)
-    if not stages:
-        raise NotFinished(f"Run {run.name} has no complete stage that trained. {run.advice(CLONING)}")
-    left_out = [LeftOut(stage, 1, run.advice(stage)) for stage in STAGES if not asked and stage not in stages]
-    tasks, counts, differing, formats = list(run.tasks().values()), {}, {}, set()
-    for taught in _taught(run, stages, left_out):
-        sides = taught.sides
-        told = taught.episodes, tasks, taught.prompt_format, taught.turns
-        path = folder / f"{run.name}-{taught.stem}.jsonl"
-        counts[taught.variant] = export_sft(path, layout, sides, *told)
-        compared = compare(list(kept_turns(sides, *told)), taught.examples, taught.model)
-        counts[taught.variant] |= {"examples trained on": len(taught.examples), **compared.counts()}
-        differing[taught.variant] = compared.to_dict()
-        left_out += _unlearnt(taught)
+    trained, left_out = trained_variants(run)
+    tasks, counts, compared, formats = list(run.tasks().values()), {}, {}, set()
+    for variant in trained:
+        taught = _read_taught(run, variant)
+        told = taught.sides, taught.episodes, tasks, taught.prompt_format, taught.turns
+        counts[variant.name] = export_sft(folder / f"{run.name}-{variant.folder}.jsonl", layout, *told)
+        again = compare(list(kept_turns(*told)), taught.examples, taught.model)
+        counts[variant.name] |= {"examples trained on": len(taught.examples), **again.counts()}
+        compared[variant.name] = again.to_dict()
+        left_out += _unlearnt(variant.name, taught)
         formats.add(taught.prompt_format)
-    if not counts:
+    what = {"kind": "sft", "run": run.name, "layout": layout}
+    return ExportReport(what, counts, left_out, _remarks(layout, formats), {"compared": compared})
+
+
+def trained_variants(run: FinishedRun) -> tuple[list[TrainedVariant], list[LeftOut]]:
+    """The variants that a run trained, and what it did not train and why. Raises NotFinished where it trained none."""
+    variants = run.variants()
+    left_out = [LeftOut(f"variant {one.name}", 1, f"not trained: {one.reason}") for one in variants if not one.folder]
+    complete = {one.stage for one in variants}
+    left_out += [LeftOut(stage, 1, f"not complete. {run.advice(stage)}") for stage in TRAINING if stage not in complete]
+    trained = [one for one in variants if one.folder]
+    if not trained:
         why = "; ".join(f"{one.what}: {one.why}" for one in left_out)
         raise NotFinished(f"Run {run.name} trained nothing that could be exported. {why}")
-    what = {"kind": "sft", "run": run.name, "layout": layout}
-    return ExportReport(what, counts, left_out, _remarks(layout, formats), {"compared": differing})
+    return trained, left_out
 
 
-def _taught(run: FinishedRun, stages: Sequence[str], left_out: list[LeftOut]) -> Iterator[Taught]:
-    """Every variant that these stages trained; those that were not trained are added to `left_out` with the reason."""
-    for stage in stages:
-        variants = [{"id": "BC", "trained": True, "folder": "bc"}]
-        if VARIANTS in run.manifest(stage)["items"]:
-            variants = run.items(stage, VARIANTS)
-        for variant in variants:
-            if variant["trained"]:
-                yield _read_taught(run, stage, variant["id"], variant["folder"])
-            else:
-                left_out.append(LeftOut(f"variant {variant['id']}", 1, f"not trained: {variant['reason']}"))
-
-
-def _read_taught(run: FinishedRun, stage: str, variant: str, folder: str) -> Taught:
+def _read_taught(run: FinishedRun, variant: TrainedVariant) -> Taught:
     from sotopia_pi.stages.batches import split
     from sotopia_pi.stages.training_plan import TrainingPlan
 
-    plan = TrainingPlan.read(run.dir / stage / folder)
-    items = {item["id"]: item for item in run.items(stage, EXAMPLES)}
+    plan = TrainingPlan.read(run.file(variant.stage, f"{variant.folder}/{PLAN_FILE}").parent)
+    items = {item["id"]: item for item in run.items(variant.stage, EXAMPLES)}
     parts = split([SFTExample.from_dict(items[name]) for name in plan.example_ids], plan.settings)
-    episodes = _played_for(run, stage)
-    learnt_from = {example.episode_id for example in parts.train}
+    episodes = _played_for(run, variant.stage)
+    learnt_from = {example.episode_id for example in (*parts.train, *parts.held_out)}
     tags = {episode.tag for episode in episodes if episode.id in learnt_from}
-    kept = [KeptSide.from_dict(item) for item in run.items(stage, SELECTION)]
+    kept = [KeptSide.from_dict(item) for item in run.items(variant.stage, SELECTION)]
     return Taught(
-        variant=variant,
-        stem=folder,
         model=plan.model,
-        prompt_format=run.manifest(stage)["params"]["prompt_format"],
+        prompt_format=run.manifest(variant.stage)["params"]["prompt_format"],
         examples=parts.train,
         held_out=parts.held_out,
         kept=tuple(one for one in kept if one.tag in tags),
@@ -122,17 +109,15 @@ def _played_for(run: FinishedRun, stage: str) -> tuple[Episode, ...]:
     return tuple(Episode.from_dict(item) for item in run.items(source, EPISODES))
 
 
-def _unlearnt(taught: Taught) -> Iterator[LeftOut]:
+def _unlearnt(variant: str, taught: Taught) -> Iterator[LeftOut]:
     """Selected sides that nothing was learnt from."""
     learnt = {(e.episode_id, e.side) for e in (*taught.examples, *taught.held_out)}
     idle = sum((one.episode_id, one.side) not in learnt for one in taught.kept)
     if idle:
         why = "longer than max_tokens, or without a turn to learn from: the training left them out too"
-        yield LeftOut(f"selected sides of {taught.variant}", idle, why)
+        yield LeftOut(f"selected sides of {variant}", idle, why)
     if taught.held_out:
-        yield LeftOut(
-            f"examples of {taught.variant}", len(taught.held_out), "held out of the training to measure a loss"
-        )
+        yield LeftOut(f"examples of {variant}", len(taught.held_out), "held out of the training to measure a loss")
 
 
 def _remarks(layout: Layout, formats: set[str]) -> list[str]:

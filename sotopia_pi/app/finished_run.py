@@ -7,16 +7,29 @@ from typing import Any
 
 from sotopia_pi.app.status import find_run
 from sotopia_pi.store.items import ItemFile, items_digest
-from sotopia_pi.store.manifest import Manifest, read_manifest
+from sotopia_pi.store.manifest import Manifest, file_sha256, read_manifest
 from sotopia_pi.store.notebook import stage_names
-from sotopia_pi.store.params import ParameterError, find_stage
+from sotopia_pi.store.params import ParameterError
 from sotopia_pi.world.tasks import SocialTask
 
-TASKS = "01_social_tasks"
+TASKS, CLONING, REINFORCEMENT = "01_social_tasks", "03_behavior_cloning", "05_self_reinforcement"
+TRAINING = (CLONING, REINFORCEMENT)
+EXAMPLES, VARIANTS, PLAN_FILE = "examples.jsonl", "variants.jsonl", "plan.json"
 
 
 class NotFinished(FileNotFoundError):
     """A run lacks a complete stage; the message names the stage, those there are, and the command that makes it."""
+
+
+@dataclass(frozen=True)
+class TrainedVariant:
+    """A variant that a stage was to train. folder: in the stage's, with adapter, plan and settings; "" where it was not
+    trained, and reason says why."""
+
+    name: str
+    stage: str
+    folder: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,10 +52,6 @@ class FinishedRun:
     @property
     def name(self) -> str:
         return self.dir.name
-
-    def stage(self, asked: str) -> str:
-        """The stage that a number or a name means. Raises ParameterError with the closest name."""
-        return find_stage(asked, stage_names(self.root))
 
     def stages_with(self, *files: str) -> list[str]:
         """Complete stages whose results hold these files or folders, in order."""
@@ -82,6 +91,27 @@ class FinishedRun:
                 f"{self.advice(stage)}"
             )
         return items
+
+    def file(self, stage: str, name: str) -> Path:
+        """A file that a stage wrote. Raises NotFinished where it is gone or differs from the manifest."""
+        path, known = self.dir / stage / name, self.manifest(stage)["files"].get(name)
+        if known is None or not path.is_file() or file_sha256(path) != known["sha256"]:
+            raise NotFinished(f"{path} is gone, or not what its stage wrote. {self.advice(stage)}")
+        return path
+
+    def variants(self) -> list[TrainedVariant]:
+        """What the complete training stages trained, or did not. Raises NotFinished where none is complete."""
+        stages = self.stages_with(EXAMPLES)
+        if not stages:
+            raise NotFinished(f"Run {self.name} has no complete stage that trains. {self.advice(CLONING)}")
+        found = []
+        for stage in stages:
+            if VARIANTS in self.manifest(stage)["items"]:
+                told = self.items(stage, VARIANTS)
+                found += [TrainedVariant(one["id"], stage, one["folder"], one["reason"]) for one in told]
+            else:
+                found.append(TrainedVariant("BC", stage, "bc"))
+        return found
 
     def tasks(self) -> dict[str, SocialTask]:
         """The tasks of all splits by id."""

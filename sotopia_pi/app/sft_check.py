@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sotopia_pi.formats.sft_layouts import KeptTurns
-from sotopia_pi.models.roles import missing_for, parse_model
+from sotopia_pi.models.roles import ModelSpec, missing_for
 from sotopia_pi.models.seam import Message
 from sotopia_pi.stages.examples import SFTExample, side_examples
 
@@ -46,7 +46,7 @@ def compare(sides: Sequence[KeptTurns], trained: Sequence[SFTExample], model: st
 
     Nothing is downloaded for it: where the model is not on this machine, `unchecked` says so.
     """
-    missing = missing_for(parse_model("agent", f"local:{model}"))
+    missing = missing_for(ModelSpec("agent", "local", model))
     if missing:
         return Compared(unchecked="; ".join(missing))
     renderer = _renderer(model)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from sotopia_pi.formats.record_lines import Unreadable
 from sotopia_pi.models.prompts import PROMPT_FORMATS, chat_messages, chat_text, messages_for, sotopia_text
 from sotopia_pi.models.seam import Message
 from sotopia_pi.stages.examples import Kept, teaches
@@ -104,11 +105,11 @@ def export_sft(
     episodes: Iterable[Episode],
     tasks: Iterable[SocialTask],
     prompt_format: str = "sotopia",
-    turns: Mapping[tuple[str, int], Container[int]] | None = None,
+    turns: Mapping[tuple[str, int], Container[int] | None] | None = None,
 ) -> dict[str, int]:
     """Write the kept sides as training data; returns counts of sides, own turns, turns without loss, and rows.
 
-    turns: (episode id, side) -> indices of its turns that are to be learnt; None: all of them that teach.
+    turns: (episode id, side) -> indices of its turns that are to be learnt; None, there or here: all that teach.
 
     `prompt-completion`: one row a taught turn, each part a list of messages with role and content.
     `messages`: one row a taught turn in the `sotopia` format, one a side in `chat`; `weight` 0 marks what is not to be
@@ -142,7 +143,7 @@ def kept_turns(
     episodes: Iterable[Episode],
     tasks: Iterable[SocialTask],
     prompt_format: str,
-    turns: Mapping[tuple[str, int], Container[int]] | None = None,
+    turns: Mapping[tuple[str, int], Container[int] | None] | None = None,
 ) -> Iterator[KeptTurns]:
     """Each kept side with its episode and task. Raises KeyError."""
     episode_of = {episode.id: episode for episode in episodes}
@@ -158,9 +159,17 @@ def kept_turns(
 
 
 def enter_dataset(path: Path, layout: Layout) -> None:
-    """Enter a file in the `dataset_info.json` of its folder under its stem; other entries stay as they are."""
+    """Enter a file in the `dataset_info.json` of its folder under its stem; other entries stay as they are.
+
+    Raises Unreadable where that file is there and holds no JSON object.
+    """
     info = path.parent / DATASET_INFO
-    entries = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
+    try:
+        entries = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
+    except ValueError as error:
+        raise Unreadable(f"{DATASET_INFO} beside the data is not JSON ({error}); mend it or move it away") from error
+    if not isinstance(entries, dict):
+        raise Unreadable(f"{DATASET_INFO} beside the data holds no JSON object; mend it or move it away")
     entries[path.stem] = {"file_name": path.name, **_INFO[layout]}
     write_atomically(info, (json.dumps(entries, ensure_ascii=False, indent=2) + "\n").encode())
 
