@@ -39,7 +39,7 @@ def write_episodes(run: FinishedRun, folder: Path) -> ExportReport:
         alike = [one for one in played if _namesakes(tasks[one.task_id])]
         left_out += [LeftOut(f"{stage}, {one.id}", 1, NAMESAKES) for one in alike]
         ratings = [Rating.from_dict(item) for item in run.items(stage, RATINGS)]
-        further = [Rating.from_dict(item) for item in _further(run, stage)]
+        further = _further(run, stage)
         written = [one for one in played if one not in alike]
         counts[stage] = export_episodes(folder / stage, written, tasks, ratings, further)
         counts[stage] |= {"ratings": len(ratings), "ratings by further judges": len(further)}
