@@ -71,6 +71,20 @@ class FinishedToy:
         """Play stage 04 once more, with another outcome."""
         self._played("04_agent_episodes", [replace(self.own[0], repeat=1)], [])
 
+    def draw_again(self) -> None:
+        """Draw other tasks in stage 01."""
+        self.tasks = [replace(task, background="They share a fence.") for task in self.tasks]
+        self._tasks()
+
+    def meet_namesakes(self) -> str:
+        """Play stage 06 once more, with two people of one name in a further episode; returns its id."""
+        first, second = self.tasks[2].characters
+        alike = replace(second, first_name=first.first_name, last_name=first.last_name)
+        self.tasks.append(replace(self.tasks[2], characters=(first, alike)))
+        self._tasks()
+        self._played("06_social_evaluation", [*self.judged, self._talk(3, "BC")], [])
+        return self._talk(3, "BC").id
+
     def _talk(self, task: int, tag: str):
         first = Lines("Would $120 do?", Action("none"), "Then $150.", Action("leave", "off to work"))
         second = Lines("No, $180.", Action("action", "shows the label"), "Deal, $150.")
@@ -97,6 +111,7 @@ class FinishedToy:
 
     def _played(self, name, episodes, ratings, further=()):
         stage = self.stage(name)
+        stage.input("01_social_tasks", "tasks.jsonl")
         files = {"episodes.jsonl": episodes, "ratings.jsonl": ratings, "judge_ratings.jsonl": further}
         for file, items in files.items():
             stage.write(file, [item.to_dict() for item in items])
@@ -104,6 +119,7 @@ class FinishedToy:
 
     def _trained(self, name, source, episodes, task, variants):
         stage = self.stage(name)
+        stage.input("01_social_tasks", "tasks.jsonl")
         stage.input(source, "episodes.jsonl")
         kept = [KeptSide(episodes[0].id, side, 1, 8.0, "best", tag=episodes[0].tag) for side in (0, 1)]
         told = episodes, kept, [self.tasks[task]], self.renderer, self.prompt_format

@@ -182,7 +182,8 @@ def test_what_was_too_long_to_train_on_is_not_exported(toys, export, tmp_path, l
     rows = lines_of(toy.dir / "export/sft" / layout / "toy-bc.jsonl")
     assert [words for row in rows for words in learnt(row, layout)] == own_words(toy, example)
     assert {row["side"] for row in rows} == {example.side}
-    assert ("selected sides of BC", 1) in [(one["what"], one["n"]) for one in report["left_out"]]
+    what = "selected sides of BC" if prompt_format == "chat" else "turns of selected sides of BC"
+    assert (what, len(lengths) - 1) in [(one["what"], one["n"]) for one in report["left_out"]]
 
 
 def test_a_model_that_is_not_here_is_not_fetched_to_compare(export, tmp_path):
@@ -275,8 +276,21 @@ def test_items_that_changed_since_their_stage_wrote_them_are_not_exported(export
             export(toy, *words)
 
 
-def test_episodes_played_anew_since_a_stage_learned_from_them_are_not_taken_for_those(export, tmp_path):
+def test_what_was_made_anew_since_a_stage_read_it_is_not_taken_for_what_it_read(export, tmp_path):
     toy = FinishedToy(tmp_path / "project")
     toy.replay()
     with pytest.raises(Complaint, match=r"04_agent_episodes/episodes\.jsonl was made anew since 05_self_reinforcement"):
         export(toy, "sft", RUN, "--layout", "alpaca")
+    toy.draw_again()
+    with pytest.raises(Complaint, match=r"01_social_tasks/tasks\.jsonl was made anew since 02_expert_episodes read it"):
+        export(toy, "episodes", RUN)
+
+
+def test_an_episode_between_namesakes_is_left_out_and_named(export, tmp_path):
+    toy = FinishedToy(tmp_path / "project")
+    name = toy.meet_namesakes()
+    for stage in STAGES[:2]:
+        (toy.dir / stage / "manifest.json").unlink()
+    report = export(toy, "episodes", RUN)
+    assert [one["what"] for one in report["left_out"]] == [*STAGES[:2], f"06_social_evaluation, {name}"]
+    assert report["counts"]["06_social_evaluation"]["episodes with an unrated side"] == 1

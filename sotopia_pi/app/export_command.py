@@ -54,7 +54,11 @@ def _kind(kinds: argparse._SubParsersAction, name: str, what: str, more: str = "
     parser.add_argument("run", help="a run's name, for instance laptop")
     place = f"outputs/RUN/{PLACE}/{name}/" + ("LAYOUT/" if name == "sft" else "")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"where to (default {place})")
-    parser.add_argument("--force", action="store_true", help="replace and remove what is in the way")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace files that this command did not write, and remove those it no longer writes",
+    )
     parser.set_defaults(action=export_command)
     return parser
 

@@ -5,14 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sotopia_pi.app.export_folder import ExportReport, LeftOut
-from sotopia_pi.app.finished_run import EXAMPLES, PLAN_FILE, TRAINING, FinishedRun, NotFinished, TrainedVariant
+from sotopia_pi.app.finished_run import (
+    EPISODES,
+    EXAMPLES,
+    PLAN_FILE,
+    TRAINING,
+    FinishedRun,
+    NotFinished,
+    TrainedVariant,
+)
 from sotopia_pi.app.sft_check import compare
 from sotopia_pi.formats.sft_layouts import Layout, export_sft, kept_turns
-from sotopia_pi.stages.examples import SFTExample
+from sotopia_pi.stages.examples import SFTExample, teaches
 from sotopia_pi.stages.selection import KeptSide
 from sotopia_pi.world.episode import Episode
 
-EPISODES, SELECTION = "episodes.jsonl", "selection.jsonl"
+SELECTION = "selection.jsonl"
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,10 @@ def write_sft(run: FinishedRun, folder: Path, layout: Layout) -> ExportReport:
     NotFinished where nothing was trained.
     """
     trained, left_out = trained_variants(run)
-    tasks, counts, compared, formats = list(run.tasks().values()), {}, {}, set()
+    counts, compared, formats = {}, {}, set()
     for variant in trained:
         taught = _read_taught(run, variant)
+        tasks = run.tasks(variant.stage).values()
         told = taught.sides, taught.episodes, tasks, taught.prompt_format, taught.turns
         counts[variant.name] = export_sft(folder / f"{run.name}-{variant.folder}.jsonl", layout, *told)
         again = compare(list(kept_turns(*told)), taught.examples, taught.model)
@@ -86,7 +95,7 @@ def _read_taught(run: FinishedRun, variant: TrainedVariant) -> Taught:
     plan = TrainingPlan.read(run.file(variant.stage, f"{variant.folder}/{PLAN_FILE}").parent)
     items = {item["id"]: item for item in run.items(variant.stage, EXAMPLES)}
     parts = split([SFTExample.from_dict(items[name]) for name in plan.example_ids], plan.settings)
-    episodes = _played_for(run, variant.stage)
+    episodes = tuple(Episode.from_dict(item) for item in run.input(variant.stage, EPISODES))
     learnt_from = {example.episode_id for example in (*parts.train, *parts.held_out)}
     tags = {episode.tag for episode in episodes if episode.id in learnt_from}
     kept = [KeptSide.from_dict(item) for item in run.items(variant.stage, SELECTION)]
@@ -100,24 +109,25 @@ def _read_taught(run: FinishedRun, variant: TrainedVariant) -> Taught:
     )
 
 
-def _played_for(run: FinishedRun, stage: str) -> tuple[Episode, ...]:
-    """The episodes that a stage trained on. Raises NotFinished where they were played anew since."""
-    ((name, digest),) = [one for one in run.manifest(stage)["inputs"].items() if one[0].endswith(f"/{EPISODES}")]
-    source = name.removesuffix(f"/{EPISODES}")
-    if run.manifest(source)["digests"][EPISODES] != digest:
-        raise NotFinished(f"{run.name}/{name} was made anew since {stage} learned from it. {run.advice(stage)}")
-    return tuple(Episode.from_dict(item) for item in run.items(source, EPISODES))
-
-
 def _unlearnt(variant: str, taught: Taught) -> Iterator[LeftOut]:
-    """Selected sides that nothing was learnt from."""
-    learnt = {(e.episode_id, e.side) for e in (*taught.examples, *taught.held_out)}
-    idle = sum((one.episode_id, one.side) not in learnt for one in taught.kept)
+    """Selected sides, or turns of them where each is an example, that nothing was learnt from."""
+    learnt = {(e.episode_id, e.side, e.turn) for e in (*taught.examples, *taught.held_out)}
+    idle = sum(place not in learnt for place in _places(taught))
     if idle:
-        why = "longer than max_tokens, or without a turn to learn from: the training left them out too"
-        yield LeftOut(f"selected sides of {variant}", idle, why)
+        what = "selected sides" if taught.prompt_format == "chat" else "turns of selected sides"
+        why = "longer than max_tokens, or without words to learn: the training left them out too"
+        yield LeftOut(f"{what} of {variant}", idle, why)
     if taught.held_out:
         yield LeftOut(f"examples of {variant}", len(taught.held_out), "held out of the training to measure a loss")
+
+
+def _places(taught: Taught) -> Iterator[tuple[str, int, int]]:
+    """(episode id, side, turn) of every example that the selection could have given; turn -1: a whole side."""
+    episodes = {episode.id: episode for episode in taught.episodes}
+    for one in taught.kept:
+        turns = [turn.index for turn in episodes[one.episode_id].turns if turn.side == one.side and teaches(turn)]
+        for turn in turns if taught.prompt_format == "sotopia" else [-1]:
+            yield one.episode_id, one.side, turn
 
 
 def _remarks(layout: Layout, formats: set[str]) -> list[str]:

@@ -13,6 +13,7 @@ from sotopia_pi.store.params import ParameterError
 from sotopia_pi.world.tasks import SocialTask
 
 TASKS, CLONING, REINFORCEMENT = "01_social_tasks", "03_behavior_cloning", "05_self_reinforcement"
+TASKS_FILE, EPISODES = "tasks.jsonl", "episodes.jsonl"
 TRAINING = (CLONING, REINFORCEMENT)
 EXAMPLES, VARIANTS, PLAN_FILE = "examples.jsonl", "variants.jsonl", "plan.json"
 
@@ -113,6 +114,16 @@ class FinishedRun:
                 found.append(TrainedVariant("BC", stage, "bc"))
         return found
 
-    def tasks(self) -> dict[str, SocialTask]:
-        """The tasks of all splits by id."""
-        return {task["id"]: SocialTask.from_dict(task) for task in self.items(TASKS, "tasks.jsonl")}
+    def tasks(self, stage: str = "") -> dict[str, SocialTask]:
+        """The tasks of all splits by id. stage: one that read them; they must not have changed since."""
+        items = self.input(stage, TASKS_FILE) if stage else self.items(TASKS, TASKS_FILE)
+        return {task["id"]: SocialTask.from_dict(task) for task in items}
+
+    def input(self, stage: str, file: str) -> list[dict[str, Any]]:
+        """The items of an earlier stage that a stage read. Raises NotFinished where they were made anew since."""
+        inputs = self.manifest(stage)["inputs"]
+        ((name, digest),) = [(name, digest) for name, digest in inputs.items() if name.endswith(f"/{file}")]
+        source = name.removesuffix(f"/{file}")
+        if self.manifest(source)["digests"].get(file) != digest:
+            raise NotFinished(f"{self.name}/{name} was made anew since {stage} read it. {self.advice(stage)}")
+        return self.items(source, file)
