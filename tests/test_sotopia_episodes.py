@@ -25,11 +25,11 @@ from sotopia_pi.formats.sotopia_episodes import (
     DATA_SET,
     OURS,
     EpisodeLog,
-    export_episodes,
     read_episode,
     read_logs,
     write_episode,
 )
+from sotopia_pi.formats.sotopia_folder import export_episodes
 from sotopia_pi.formats.sotopia_profiles import read_profiles
 from sotopia_pi.formats.sotopia_rewards import read_reward, reward_of
 from sotopia_pi.formats.sotopia_tasks import PublishedWorld, published_tasks
@@ -250,7 +250,10 @@ def test_an_episode_of_ours_goes_out_and_comes_back_whole(world):
     played = read_back(written, world)
     assert (played.task, played.episode, played.ratings) == (task, episode, ratings)
     assert written["models"] == ["payoff", "lines", "lines"] and written["tag"] == "base"
-    assert written["rewards"] == [0.0, 0.0], "a rule leaves dimensions out, so there is no overall score to tell"
+    overall, scores = written["rewards"][1]
+    rated = {name: score for name, score in ratings[1].scores.items() if score is not None}
+    assert scores == rated | {"overall_score": overall}, "a dimension that a rule leaves out is absent"
+    assert overall == pytest.approx(sum(rated.values()) / len(rated)) and len(rated) < 7
 
 
 def test_an_exported_log_has_sotopias_shape(world):
@@ -302,9 +305,10 @@ def test_episodes_between_published_characters_go_out_and_come_back(tmp_path):
     tasks = {task.id: task for task in published_tasks(world).tasks}
     words = Lines('Well, "hello".', Action("action", "waits"), Action("none"), "So long.", Action("leave", "goes"))
     episodes = [talk(task, words, Lines("Hm.", Action("non-verbal communication", "nods"))) for task in tasks.values()]
-    assert export_episodes(tmp_path / "logs.jsonl", episodes, tasks) == 155
+    counts = export_episodes(tmp_path, episodes, tasks)
+    assert (counts["episodes"], counts["episodes with an unrated side"]) == (0, 155)
     refused = []
-    logs = [one for _, one in read_logs(tmp_path / "logs.jsonl", refused)]
+    logs = [one for _, one in read_logs(tmp_path / "unrated_episodes.jsonl", refused)]
     assert not refused
     assert [read_episode(one, world).episode for one in logs] == episodes
     for one, episode in list(zip(logs, episodes, strict=True))[::5]:

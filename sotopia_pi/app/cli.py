@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | plan | status | results | seeds | import`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds | import | export`."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from sotopia_pi.app.console import Lines
+from sotopia_pi.app.export_command import add_export
 from sotopia_pi.app.pipeline import Settings, StageFailed, run_pipeline
 from sotopia_pi.app.report import write_report
 from sotopia_pi.app.results import results_table, run_results
@@ -154,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("folder", help="a folder of published files, or hub:cmu-lti/sotopia-space")
     imports.add_argument("--run", required=True, help="the run that gets them, in outputs/RUN/sotopia/")
     imports.set_defaults(action=import_command)
+    add_export(commands)
     return parser
 
 

@@ -2,16 +2,18 @@
 
 All are JSON Lines in which every row has the same fields, as the plain `json` builder of the `datasets` package
 wants it. The words are those of models/prompts.py, which also played: what is learnt is what was asked and said.
+Where a model's sampled tokens were trained on, the words are the model's own, as it wrote them.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from sotopia_pi.formats.record_lines import Unreadable
 from sotopia_pi.models.prompts import PROMPT_FORMATS, chat_messages, chat_text, messages_for, sotopia_text
 from sotopia_pi.models.seam import Message
 from sotopia_pi.stages.examples import Kept, teaches
@@ -53,12 +55,13 @@ _INFO: Mapping[Layout, dict[str, Any]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class KeptTurns:
-    """A kept side with what it was asked and said. asked[i] led to answers[i] at taught[i], a turn that teaches."""
+    """A kept side with what it was asked and said at its turns. only: the turns to teach by index; None: all."""
 
     episode: Episode
     side: int
     task: SocialTask
     prompt_format: str
+    only: Container[int] | None = None
 
     @property
     def own(self) -> list[Turn]:
@@ -67,22 +70,32 @@ class KeptTurns:
     @property
     def taught(self) -> list[Turn]:
         """Anything but a `none`, chosen or standing in for a failure; `leave` is among them."""
-        return [turn for turn in self.own if teaches(turn)]
+        return [turn for turn in self.own if teaches(turn) and (self.only is None or turn.index in self.only)]
 
     def asked(self, turn: Turn) -> list[Message]:
         """The conversation that the side had to answer at a turn."""
         seen = observe(self.task, self.side, list(self.episode.turns[: turn.index]), Rules(**self.episode.rules))
-        return messages_for(seen, self.prompt_format)
+        return self._in_own_words(messages_for(seen, self.prompt_format))
 
     def answer(self, turn: Turn) -> str:
+        """What the side said at a turn: the model's text where its tokens were sampled here, else the action."""
+        if turn.calls and turn.calls[-1].get("token_ids") and not turn.failed:
+            return turn.calls[-1]["text"].strip()
         return chat_text(turn.action) if self.prompt_format == "chat" else sotopia_text(turn.action)
 
-    def conversation(self) -> list[tuple[Message, int]]:
-        """The whole side in `chat`, up to its last turn that teaches; 1 marks the messages to learn."""
+    def conversation(self) -> list[Message]:
+        """The whole side in `chat`, up to its last turn that teaches; `supervised` marks the messages to learn."""
         last = self.taught[-1].index + 1
         seen = observe(self.task, self.side, list(self.episode.turns[:last]), Rules(**self.episode.rules))
+        return self._in_own_words(chat_messages(seen))
+
+    def _in_own_words(self, messages: Sequence[Message]) -> list[Message]:
+        """Messages as text alone; those of the side itself in the words of its answers."""
         own = iter(self.own)
-        return [(m, int(m.role == "assistant" and teaches(next(own)))) for m in chat_messages(seen)]
+        return [self._said(next(own)) if message.role == "assistant" else message for message in messages]
+
+    def _said(self, turn: Turn) -> Message:
+        return Message("assistant", self.answer(turn), supervised=teaches(turn))
 
 
 def export_sft(
@@ -92,8 +105,11 @@ def export_sft(
     episodes: Iterable[Episode],
     tasks: Iterable[SocialTask],
     prompt_format: str = "sotopia",
+    turns: Mapping[tuple[str, int], Container[int] | None] | None = None,
 ) -> dict[str, int]:
     """Write the kept sides as training data; returns counts of sides, own turns, turns without loss, and rows.
+
+    turns: (episode id, side) -> indices of its turns that are to be learnt; None, there or here: all that teach.
 
     `prompt-completion`: one row a taught turn, each part a list of messages with role and content.
     `messages`: one row a taught turn in the `sotopia` format, one a side in `chat`; `weight` 0 marks what is not to be
@@ -111,7 +127,7 @@ def export_sft(
     path = Path(path)
     counts: Counter = Counter({"sides": 0, "own turns": 0, "turns without loss": 0, "rows": 0})
     rows = []
-    for side in kept_turns(kept, episodes, tasks, prompt_format):
+    for side in kept_turns(kept, episodes, tasks, prompt_format, turns):
         made = list(_rows(layout, side))
         rows += made
         idle = len(side.own) - len(side.taught)
@@ -123,7 +139,11 @@ def export_sft(
 
 
 def kept_turns(
-    kept: Iterable[Kept], episodes: Iterable[Episode], tasks: Iterable[SocialTask], prompt_format: str
+    kept: Iterable[Kept],
+    episodes: Iterable[Episode],
+    tasks: Iterable[SocialTask],
+    prompt_format: str,
+    turns: Mapping[tuple[str, int], Container[int] | None] | None = None,
 ) -> Iterator[KeptTurns]:
     """Each kept side with its episode and task. Raises KeyError."""
     episode_of = {episode.id: episode for episode in episodes}
@@ -134,13 +154,22 @@ def kept_turns(
         episode = episode_of[one.episode_id]
         if episode.task_id not in task_of:
             raise KeyError(f"task {episode.task_id} of {episode.id} is not among the {len(task_of)} given; pass it")
-        yield KeptTurns(episode, one.side, task_of[episode.task_id], prompt_format)
+        only = turns[one.episode_id, one.side] if turns is not None else None
+        yield KeptTurns(episode, one.side, task_of[episode.task_id], prompt_format, only)
 
 
 def enter_dataset(path: Path, layout: Layout) -> None:
-    """Enter a file in the `dataset_info.json` of its folder under its stem; other entries stay as they are."""
+    """Enter a file in the `dataset_info.json` of its folder under its stem; other entries stay as they are.
+
+    Raises Unreadable where that file is there and holds no JSON object.
+    """
     info = path.parent / DATASET_INFO
-    entries = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
+    try:
+        entries = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
+    except ValueError as error:
+        raise Unreadable(f"{DATASET_INFO} beside the data is not JSON ({error}); mend it or move it away") from error
+    if not isinstance(entries, dict):
+        raise Unreadable(f"{DATASET_INFO} beside the data holds no JSON object; mend it or move it away")
     entries[path.stem] = {"file_name": path.name, **_INFO[layout]}
     write_atomically(info, (json.dumps(entries, ensure_ascii=False, indent=2) + "\n").encode())
 
@@ -149,15 +178,15 @@ def _rows(layout: Layout, side: KeptTurns) -> Iterator[dict[str, Any]]:
     source = {"episode_id": side.episode.id, "side": side.side}
     if layout == "messages" and side.prompt_format == "chat":
         if side.taught:
-            yield {"messages": [_message(m) | {"weight": w} for m, w in side.conversation()], **source, "turn": -1}
+            yield {"messages": [_weighted(message) for message in side.conversation()], **source, "turn": -1}
         return
     for turn in side.taught:
         asked, answer = side.asked(turn), side.answer(turn)
         if layout == "alpaca":
             row = _alpaca(asked, answer)
         elif layout == "messages":
-            said = [_message(m) | {"weight": 0} for m in asked]
-            row = {"messages": [*said, {"role": "assistant", "content": answer, "weight": 1}]}
+            before = [_message(message) | {"weight": 0} for message in asked]
+            row = {"messages": [*before, {"role": "assistant", "content": answer, "weight": 1}]}
         else:
             row = {"prompt": [_message(m) for m in asked], "completion": [{"role": "assistant", "content": answer}]}
         yield {**row, **source, "turn": turn.index}
@@ -173,3 +202,7 @@ def _alpaca(asked: list[Message], answer: str) -> dict[str, Any]:
 
 def _message(message: Message) -> dict[str, str]:
     return {"role": message.role, "content": message.content}
+
+
+def _weighted(message: Message) -> dict[str, Any]:
+    return _message(message) | {"weight": int(message.role == "assistant" and message.supervised)}

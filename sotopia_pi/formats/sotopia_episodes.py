@@ -5,7 +5,6 @@ messages come in groups, one a turn: what the environment told each side, then w
 turn it is not "did nothing".
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from sotopia_pi.formats.sotopia_profiles import public_text
 from sotopia_pi.formats.sotopia_rewards import prompt_of, read_reward, reasoning_of, reward_of, sides_of
 from sotopia_pi.formats.sotopia_tasks import PublishedWorld, environment_id
 from sotopia_pi.models.prompts import own_profile
-from sotopia_pi.store.items import content_id, write_items
+from sotopia_pi.store.items import content_id
 from sotopia_pi.world.actions import Action, Turn
 from sotopia_pi.world.episode import Episode, Rules, observe
 from sotopia_pi.world.ratings import Rating
@@ -149,10 +148,13 @@ def read_episode(log: EpisodeLog, world: PublishedWorld) -> PlayedBefore:
     return PlayedBefore(task, episode, tuple(read_reward(log.rewards[side], log.pk, side, *told) for side in (0, 1)))
 
 
-def write_episode(episode: Episode, task: SocialTask, ratings: Iterable[Rating] = ()) -> EpisodeLog:
+def write_episode(
+    episode: Episode, task: SocialTask, ratings: Iterable[Rating] = (), further: Iterable[Rating] = ()
+) -> EpisodeLog:
     """An episode as a log; its field `sotopia_pi` keeps what the layout has no place for.
 
-    ratings: of one judge. Raises ValueError for ratings of several, and for an episode of another task.
+    ratings: of one judge, told as rewards. further: those of other judges, kept in that field alone. Raises ValueError
+    for `ratings` of several judges, for an episode of another task, and for two characters of one name.
     """
     if episode.task_id != task.id:
         raise ValueError(f"episode {episode.id} was played on task {episode.task_id}, not on {task.id}; pass its task")
@@ -161,7 +163,7 @@ def write_episode(episode: Episode, task: SocialTask, ratings: Iterable[Rating] 
     ours = {
         "task": task.to_dict(),
         "episode": episode.to_dict(),
-        "ratings": [rating.to_dict() for rating in sides if rating],
+        "ratings": [rating.to_dict() for rating in (*sides, *further) if rating],
     }
     made = EpisodeLog(
         pk=episode.id,
@@ -175,18 +177,6 @@ def write_episode(episode: Episode, task: SocialTask, ratings: Iterable[Rating] 
         rewards_prompt=prompt_of(sides),
     )
     return EpisodeLog.from_dict(made.to_dict() | {OURS: ours})
-
-
-def export_episodes(
-    path: Path | str, episodes: Iterable[Episode], tasks: Mapping[str, SocialTask], ratings: Iterable[Rating] = ()
-) -> int:
-    """Write episodes as EpisodeLog JSON Lines; returns how many. tasks: by id. ratings: of one judge."""
-    by_episode: dict[str, list[Rating]] = defaultdict(list)
-    for rating in ratings:
-        by_episode[rating.episode_id].append(rating)
-    logs = [write_episode(one, _of(tasks, one), by_episode[one.id]).to_dict() for one in episodes]
-    write_items(path, logs)
-    return len(logs)
 
 
 def _read_ours(log: EpisodeLog) -> PlayedBefore:
@@ -328,9 +318,3 @@ def _is_message(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """Lists for tuples, as JSON has them."""
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-def _of(tasks: Mapping[str, SocialTask], episode: Episode) -> SocialTask:
-    if episode.task_id not in tasks:
-        raise KeyError(f"episode {episode.id}: task {episode.task_id} is not among the {len(tasks)} given; pass it too")
-    return tasks[episode.task_id]

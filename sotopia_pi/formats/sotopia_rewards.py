@@ -1,7 +1,7 @@
 """Sotopia's rewards as ratings and back.
 
 A reward is a pair, the overall score and the scores of the dimensions. Where the judge failed, a bare 0.0 was stored
-instead: that is no score, and here it becomes a rating without any.
+instead: that is no score, and here it becomes a rating without any. Nothing written here says it that way.
 """
 
 import re
@@ -12,8 +12,8 @@ from sotopia_pi.store.items import content_id
 from sotopia_pi.world.ratings import DIMENSIONS, Rating
 
 OVERALL = "overall_score"
-UNRATED = 0.0
-"""How a log says that a side has no rating."""
+UNRATED = None
+"""How a log that was written here says that a side has no rating."""
 CLOSE = 0.005
 """A told overall score this near to the mean of the seven is that mean, rounded."""
 _SECTION = re.compile(r"^Agent ([12]) comments:[ \t]*$", re.MULTILINE)
@@ -41,18 +41,20 @@ def read_reward(reward: Any, episode_id: str, side: int, judge: str, reasoning: 
 
 
 def reward_of(rating: Rating | None) -> Any:
-    """A rating as a reward; what was read from a log is told as it came.
+    """A rating as a reward, None where a side has no score; what was read from a log is told as it came.
 
-    Only a complete rating is a pair: the overall score of a part of the dimensions would be something else, and a log
-    has no other way to say that a side is not rated than a bare 0.0.
+    A dimension that the rating lacks is absent. The overall score is the mean of those that are there, of all seven
+    where a judge gave them and of what a rule can check otherwise.
     """
     if rating is None:
         return UNRATED
     if _is_from_log(rating) and _scores(rating.raw[0]["reward"])[0] == dict(rating.scores):
         return rating.raw[0]["reward"]
-    if rating.outcome != "ok" or rating.overall is None:
+    scores = {name: rating.scores[name] for name in DIMENSIONS if rating.scores.get(name) is not None}
+    if rating.outcome != "ok" or not scores:
         return UNRATED
-    return [rating.overall, {**rating.scores, OVERALL: rating.overall}]
+    overall = sum(scores.values()) / len(scores)
+    return [overall, {**scores, OVERALL: overall}]
 
 
 def reasons_of(reasoning: str, side: int) -> dict[str, str]:
