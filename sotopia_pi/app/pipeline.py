@@ -98,6 +98,8 @@ def reason_to_run(run_dir: Path, notebook: Notebook, params: dict) -> str | None
     if manifest["key"] != stage_key(code_digest(notebook), params, inputs):
         changed = "parameters" if manifest["params"] != params else "inputs" if manifest["inputs"] != inputs else "code"
         return f"{changed} changed"
+    if left := sum(manifest.get("unanswered", {}).values()):
+        return f"{left} without an answer"
     file = changed_file(stage_dir, manifest)
     return f"{file} is gone or changed" if file else None
 
