@@ -6,7 +6,7 @@ from typing import Any
 
 from sotopia_pi.app.console import duration, progress_words
 from sotopia_pi.store.lock import RunLock
-from sotopia_pi.store.manifest import Manifest, changed_file, read_manifest
+from sotopia_pi.store.manifest import Manifest, changed_file, n_unanswered, read_manifest
 from sotopia_pi.store.notebook import stage_names
 from sotopia_pi.store.params import ParameterError, closest
 from sotopia_pi.store.progress import read_progress
@@ -77,6 +77,6 @@ def _state(stage_dir: Path, manifest: Manifest) -> tuple[str, str]:
     if file := changed_file(stage_dir, manifest):
         return "changed", f"{file} is gone or changed"
     counts = ", ".join(f"{label} {value}" for label, value in manifest["counts"].items())
-    if left := sum(manifest.get("unanswered", {}).values()):
+    if left := n_unanswered(manifest):
         return "unanswered", f"{left} without an answer, asked for again at the next start; {counts}"
     return "complete", counts
