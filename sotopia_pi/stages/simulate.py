@@ -60,8 +60,8 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
     found = len(plans) - len(wanted)
 
     async def one(plan: EpisodePlan) -> None:
-        turns = [Episode.from_dict(attempt).turns for attempt in attempts.get(plan.id, ())]
-        episode = await play_on(plan, turns[-1] if turns else ())
+        earlier = [Episode.from_dict(attempt) for attempt in attempts.get(plan.id, ())]
+        episode = await play_on(plan, earlier[-1].turns if earlier else ())
         file.append(episode.to_dict())
         here[episode.id] = episode
         progress.advance(failed=episode.outcome != "completed")

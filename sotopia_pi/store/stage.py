@@ -97,7 +97,7 @@ class Stage:
         stale = ItemFile(items.path.with_suffix(".stale.jsonl"))
         absent = set(wanted) - items.ids()
         for item in stale.read() if absent else ():
-            if item["id"] in absent and not is_unanswered(item):
+            if item["id"] in absent:
                 items.append(item)
         return items
 
