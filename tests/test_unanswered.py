@@ -120,13 +120,13 @@ def plan_of(*replies, rules=RULES):
 DOWN = Reply("", outcome="api_error", finish_reason="error")
 
 
-def test_an_outage_ends_the_episode_under_a_name_of_its_own_and_is_no_turn():
+def test_an_outage_ends_the_episode_under_a_name_of_its_own_and_is_no_turn(tmp_path):
     plan, requests = plan_of("Hello.", "[dance]", DOWN)
     episode = asyncio.run(play_on(plan))
     assert (episode.outcome, episode.ending, episode.id) == ("policy_api_error", "failed", plan.id)
     assert [turn.action.argument for turn in episode.turns] == ["Hello."] and len(requests) == 3
     assert "side 1, turn 1: gpt-4: no answer" in episode.failure
-    assert rate_payoffs([episode], TASKS, ItemFile("never/written.jsonl")) == []
+    assert rate_payoffs([episode], TASKS, ItemFile(tmp_path / "ratings.jsonl")) == []
 
 
 def test_an_outage_is_asked_about_no_further_and_is_no_unreadable_output():
