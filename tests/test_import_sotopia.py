@@ -125,4 +125,10 @@ def test_the_published_sample_imports_completely(tmp_path):
     assert (report["refused"], report["remarks"]) == ([], [])
     tasks = read_as(tmp_path / "run" / "sotopia" / "tasks.jsonl", SocialTask.from_dict)
     assert len(tasks) == 155 and len({task.template for task in tasks}) == 31
-    assert sum(task.payoff is not None for task in tasks) == 15
+    assert sum(task.payoff is not None for task in tasks) == report["payoffs"]["tasks_with_payoff"] == 50
+    assert report["payoffs"]["by_source"] == {
+        "craigslist_bargains": {"scenarios": 4, "read": 3},
+        "deal-or-no-deal": {"scenarios": 4, "read": 4},
+        "mutual_friends": {"scenarios": 3, "read": 3},
+    }
+    assert [one["codename"] for one in report["payoffs"]["not_read"]] == ["craigslist_bargains_00009"]

@@ -1,10 +1,12 @@
 """Published goals become payoffs where their words allow; what they do not say is told and never made up."""
 
+import re
+
 import pytest
 from sotopia_records import environment, folder, needs_published, published
 from toy_talks import Lines, talk
 
-from sotopia_pi.formats.published_payoffs import KINDS, UNFOLLOWED, Unpriced, published_payoff
+from sotopia_pi.formats.published_payoffs import KINDS, Unpriced, published_payoff
 from sotopia_pi.formats.sotopia_profiles import read_profiles, read_scenario
 from sotopia_pi.formats.sotopia_tasks import PublishedWorld, published_tasks, read_stakes, stakes_table
 from sotopia_pi.models.prompts import PROMPT_FORMATS, messages_for
@@ -109,8 +111,9 @@ def test_a_friend_in_common_is_the_one_with_the_same_particulars():
     payoff = published_payoff(
         acquaintances("Ole: Job: cook  Town: Oslo \n Pia: Job: cook", "Kai: Job: vet \n Ole: Job: cook  Town: Oslo")
     )
-    assert [payoff.goal(0, {"mutual friend": name}) for name in ("Ole", "Pia", "Kai")] == [10, 0, 0]
-    assert payoff.zone() == [{"mutual friend": "Ole"}]
+    assert payoff.notes == {"names": ["Ole", "Pia", "Kai"], "shared": ["Ole"]}
+    assert [payoff.goal(1, {"mutual friend": option}) for option in ("found", "not found")] == [10, 0]
+    assert payoff.zone() == [{"mutual friend": "found"}]
     with pytest.raises(Unpriced, match="both know a Ole, but with other particulars"):
         published_payoff(acquaintances("Ole: Job: cook \n Pia: Job: vet", "Ole: Job: vet"))
 
@@ -119,15 +122,14 @@ def test_a_friend_in_common_is_the_one_with_the_same_particulars():
     "odd",
     [
         division("Lamp 0 points, rug 0 points, clock 0 points.", "Lamp 1 point, rug 1 point, clock 1 point."),
-        acquaintances("Ole: Job: cook", "Ole: Job: cook"),
         bargain(BUYER, SELLER, text=f"A lamp for ${'9' * 400}."),
         division("Lamp 1 point.", "Lamp 1 point.", text=f"Share {'9' * 5000} lamps."),
     ],
-    ids=["nothing to gain", "nothing to choose", "a price beyond counting", "a number beyond reading"],
+    ids=["nothing to gain", "a price beyond counting", "a number beyond reading"],
 )
 def test_goals_that_make_no_payoff_are_told_and_stop_nothing(odd):
     stakes = read_stakes(odd)
-    assert stakes.payoff is None and not stakes.carried and stakes.reason
+    assert stakes.payoff is None and stakes.reason
 
 
 def test_without_a_friend_in_common_no_deal_is_right():
@@ -152,7 +154,23 @@ def test_payoffs_survive_the_file(read):
     assert Payoff.from_dict(payoff.to_dict()) == payoff
 
 
-def test_a_kind_whose_talk_cannot_be_followed_is_read_but_not_carried_by_tasks(tmp_path):
+def test_what_a_side_sees_of_a_payoff_over_friends_names_nobody(tmp_path):
+    goals = [
+        f"Find a friend in common. <extra_info> You know the following friends: \n {names} \n</extra_info>"
+        for names in ("Ole: Job: cook \n Pia: Job: cook", "Kai: Job: vet \n Ole: Job: cook")
+    ]
+    raw = environment(source="mutual_friends", scenario="2 guests meet.", agent_goals=goals)
+    (task,) = published_tasks(PublishedWorld(read_profiles(folder(tmp_path, environments=[raw])))).tasks
+    assert task.payoff.notes["shared"] == ["Ole"]
+    for side, (mine, theirs) in enumerate([("Pia", "Kai"), ("Kai", "Pia")]):
+        seen = observe(task, side, [], Rules())
+        assert not {"Ole", "Pia", "Kai"} & set(re.findall(r"\w+", f"{seen.issues} {seen.stakes}"))
+        for prompt_format in PROMPT_FORMATS:
+            shown = " ".join(m.content for m in messages_for(seen, prompt_format))
+            assert mine in shown and theirs not in shown
+
+
+def test_tasks_carry_the_payoffs_of_what_can_be_followed(tmp_path):
     raw = {
         "deal-or-no-deal": environment("e-div", source="deal-or-no-deal", scenario="Share 2 lamps and 1 rug.",
                                        agent_goals=["Lamp 1 point, rug 2 points.", "Lamp 2 points, rug 1 point."]),
@@ -165,11 +183,10 @@ def test_a_kind_whose_talk_cannot_be_followed_is_read_but_not_carried_by_tasks(t
         combinations=[{"combo_id": e, "env_id": e, "agent_ids": ["a-ida", "a-bo"]} for e in ("e-div", "e-sale")],
     )
     world = PublishedWorld(read_profiles(place))
-    division_task, sale = published_tasks(world).tasks
-    assert (division_task.payoff, division_task.family) == (None, "judged")
-    assert world.stakes["e-div"].payoff is not None and world.stakes["e-div"].reason == UNFOLLOWED["deal-or-no-deal"]
-    assert sale.family == "craigslist_bargains" and sale.has_zone
-    assert stakes_table(world.stakes.values())["deal-or-no-deal"] == {"scenarios": 1, "read": 1, "carried_by_tasks": 0}
+    shared, sale = published_tasks(world).tasks
+    assert (shared.family, sale.family) == ("deal-or-no-deal", "craigslist_bargains")
+    assert shared.has_zone and sale.has_zone
+    assert stakes_table(world.stakes.values())["deal-or-no-deal"] == {"scenarios": 1, "read": 1}
 
 
 @pytest.mark.parametrize("prompt_format", PROMPT_FORMATS)
@@ -200,12 +217,12 @@ def test_a_published_bargain_is_rated_by_rule_beside_the_judge(tmp_path):
 def test_the_published_sample_is_read_as_far_as_its_goals_allow():
     world = PublishedWorld(read_profiles(published()))
     assert stakes_table(world.stakes.values()) == {
-        "craigslist_bargains": {"scenarios": 4, "read": 3, "carried_by_tasks": 3},
-        "deal-or-no-deal": {"scenarios": 4, "read": 4, "carried_by_tasks": 0},
-        "mutual_friends": {"scenarios": 3, "read": 3, "carried_by_tasks": 0},
+        "craigslist_bargains": {"scenarios": 4, "read": 3},
+        "deal-or-no-deal": {"scenarios": 4, "read": 4},
+        "mutual_friends": {"scenarios": 3, "read": 3},
     }
     unread = [one for one in world.stakes.values() if one.payoff is None]
     assert [one.codename for one in unread] == ["craigslist_bargains_00009"] and "is not below" in unread[0].reason
     goals = {one.codename: one.payoff for one in world.stakes.values() if one.payoff}
     assert [side.best for side in goals["divide_items"].sides] == [3 * 1 + 2 * 2 + 3, 3 * 2 + 2 * 1 + 3]
-    assert goals["mutual_friend_00005"].zone() == [{"mutual friend": "Rafael"}]
+    assert goals["mutual_friend_00005"].notes["shared"] == ["Rafael"]

@@ -1,12 +1,20 @@
 """Data rounds: who meets whom, and what counts as the policy's own."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 from toy_talks import Lines, price_task
 
+from sotopia_pi.models.negotiator import expert
 from sotopia_pi.models.partner import training_partner
+from sotopia_pi.stages.evaluate import baseline_agents
 from sotopia_pi.stages.probe import Probe
-from sotopia_pi.stages.simulate import training_plans
+from sotopia_pi.stages.simulate import against, collect, training_plans
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
+from sotopia_pi.store.items import ItemFile
+from sotopia_pi.world.actions import Action
+from sotopia_pi.world.baselines import always_accept
 from sotopia_pi.world.episode import Episode, Rules
 from sotopia_pi.world.ratings import DIMENSIONS, Rating
 
@@ -42,6 +50,27 @@ def test_which_tasks_meet_the_partner_does_not_depend_on_the_other_tasks():
 def test_a_share_outside_of_zero_to_one_is_refused():
     with pytest.raises(ValueError, match=r"partner_share is 1\.5"):
         plans(1.5)
+
+
+@pytest.mark.parametrize("scripted", [training_partner(), always_accept(), expert()], ids=lambda policy: policy.name)
+def test_a_scripted_policy_is_given_no_deals_that_it_has_no_words_for(tmp_path, scripted):
+    of_prices = price_task()
+    of_pieces = replace(of_prices, payoff=replace(of_prices.payoff, family="deal-or-no-deal"))
+    file = ItemFile(tmp_path / "episodes.jsonl")
+    for tasks, met in (([of_prices, of_pieces], scripted), ([of_pieces], Lines("Hi.", Action("leave")))):
+        planned = against(tasks, Lines("Hello.", Action("leave")), met, Rules(turn_limit=2), 0, "BC")
+        if met is scripted:
+            with pytest.raises(ValueError, match=rf"{of_pieces.id}.*{scripted.name}.* has no words for such deals"):
+                asyncio.run(collect(planned, file, Quiet()))
+            assert not file.read()
+        else:
+            assert len(asyncio.run(collect(planned, file, Quiet())).episodes) == 2
+    assert baseline_agents([of_prices]) and not baseline_agents([of_prices, of_pieces])
+
+
+class Quiet:
+    def advance(self, failed=False, **info):
+        pass
 
 
 def test_a_probe_counts_what_the_variant_reached_and_not_its_partner():

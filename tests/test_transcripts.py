@@ -206,6 +206,8 @@ def test_deal_terms_in_words():
     deal = {"price": 2, "wait": 1, "lamp": 1, "day": "Tuesday", "share": 1}
     expected = "price $2, wait 1 days, lamp to Ava, day Tuesday, share $1 (borne by Mia)"
     assert deal_text(deal, issues, ("Mia", "Ava")) == expected
+    books = Issue("books", "amount", (0, 1, 2, 3), unit="books", payer=0, total=3)
+    assert deal_text({"books": 2}, (books,), ("Mia", "Ava")) == "2 of 3 books to Mia"
 
 
 def test_a_transcript_shows_itself_and_its_style_reaches_nothing_else():

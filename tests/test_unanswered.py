@@ -17,12 +17,14 @@ from sotopia_pi.models.llm_policy import LLMPolicy
 from sotopia_pi.models.openai_chat import OpenAIChat, Retries
 from sotopia_pi.models.reply_cache import Cached
 from sotopia_pi.models.seam import Reply, Sampling, ScriptedReplies
+from sotopia_pi.stages.interrupted import play_on
 from sotopia_pi.stages.judge import Judge, rate_episodes
 from sotopia_pi.stages.rate import rate_payoffs
-from sotopia_pi.stages.simulate import collect, play_on
+from sotopia_pi.stages.simulate import collect
 from sotopia_pi.stages.task_writer import TaskWriter, write_scenarios
 from sotopia_pi.store.items import ItemFile, content_id
 from sotopia_pi.store.unanswered import attempts_file, earlier_attempts, set_aside
+from sotopia_pi.world.actions import Action, Turn
 from sotopia_pi.world.episode import EpisodePlan, Rules, observe
 
 FILES = ("scenarios", "episodes", "ratings")
@@ -149,6 +151,13 @@ def test_the_next_start_goes_on_from_the_turn_that_had_no_answer(tmp_path):
     assert played.episodes == (whole,) and played.found == 0 and len(requests) == 2
     assert whole.turns[1].failed and [request.turn for request in requests] == [2, 3]
     assert file.read()[0]["id"] == whole.id and len(earlier_attempts(file.path)[whole.id]) == 1
+
+
+def test_turns_played_before_are_repeated_with_all_that_is_known_of_them():
+    turns = [Turn(0, 0, Action("none"), failed=True, calls=({"text": "?"},)), Turn(1, 1, Action("leave"), slip=True)]
+    plan, requests = plan_of()
+    episode = asyncio.run(play_on(plan, turns))
+    assert list(episode.turns) == turns and episode.ending == "left" and not requests
 
 
 # All roles over HTTP

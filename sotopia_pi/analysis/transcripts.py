@@ -131,7 +131,7 @@ def choose_episodes(frame: pd.DataFrame, variant: str | None = None) -> list[Cho
 
 
 def deal_text(deal: Deal, issues: Sequence[Issue], names: Sequence[str]) -> str:
-    """Terms in words: `price $80`, `lamp to Mia Davis`, `day Tuesday`."""
+    """Terms in words: `price $80`, `lamp to Mia Davis`, `2 of 3 books to Mia Davis`, `day Tuesday`."""
     known = {issue.name: issue for issue in issues}
     return ", ".join(_term(known.get(name), name, option, names) for name, option in deal.items())
 
@@ -141,6 +141,8 @@ def _term(issue: Issue | None, name: str, option: int | str, names: Sequence[str
         return f"{name} {option}"
     if issue.kind == "item":
         return f"{name} to {names[int(option)]}"
+    if issue.unit == name and issue.payer in (0, 1):
+        return f"{option} of {issue.total} {name} to {names[issue.payer]}"
     amount = f"${option}" if issue.unit == "$" else f"{option} {issue.unit}".strip()
     return f"{name} {amount}" + (f" (borne by {names[issue.payer]})" if issue.payer in (0, 1) else "")
 

@@ -16,6 +16,7 @@ from sotopia_pi.store.items import content_id, write_atomically, write_items
 from sotopia_pi.store.lock import RunLock
 from sotopia_pi.world.characters import RelatedPair
 from sotopia_pi.world.ratings import Rating
+from sotopia_pi.world.tasks import SocialTask
 
 FOLDER = "sotopia"
 """Where the items lie, inside the run's folder."""
@@ -80,7 +81,7 @@ def import_sotopia(folder: str | Path, run_dir: Path) -> ImportReport:
             counts=_counts(world, len(combined.tasks), len(played), refused),
             refused=tuple(refused),
             remarks=combined.remarks,
-            payoffs=_payoffs(world),
+            payoffs=_payoffs(world, tasks.values()),
             ratings=_outcomes(ratings),
             files={name: len(its) for name, its in items.items()},
         )
@@ -129,11 +130,13 @@ def _counts(
     return counts
 
 
-def _payoffs(world: PublishedWorld) -> dict[str, Any]:
+def _payoffs(world: PublishedWorld, tasks: Iterable[SocialTask]) -> dict[str, Any]:
+    """By source, how many scenarios' goals became payoffs; those that did not, each with its reason."""
     stakes = list(world.stakes.values())
     return {
         "by_source": stakes_table(stakes),
-        "not_carried": [one.to_dict() for one in stakes if not one.carried],
+        "tasks_with_payoff": sum(task.payoff is not None for task in tasks),
+        "not_read": [one.to_dict() for one in stakes if one.payoff is None],
     }
 
 

@@ -9,7 +9,8 @@ other's target, so these stakes are for rating and for scripted policies; no pro
 deal-or-no-deal: how many there are of each item stands in the situation, points per piece in the goals. Value of a
 deal: one's points; walking away is worth 0, everything is worth the most. goal = 10 * share of the most.
 
-mutual_friends: each goal lists friends. Naming one whom both lists hold, with the same particulars, is worth 10.
+mutual_friends: each goal lists friends. Both naming one whom both lists hold, with the same particulars, is worth 10;
+anything else is worth 0.
 
 Whether the goals ask for more than that ("while dividing things fairly") is not checked; a judge does.
 """
@@ -17,8 +18,8 @@ Whether the goals ask for more than that ("while dividing things fairly") is not
 import re
 from collections.abc import Callable, Mapping
 from math import ceil
-from types import MappingProxyType
 
+from sotopia_pi.world.agreements import FOUND, FRIENDS, NOT_FOUND, PIECES
 from sotopia_pi.world.payoffs import Issue, Payoff, SidePayoff
 from sotopia_pi.world.tasks import Scenario
 
@@ -37,16 +38,6 @@ _ASKED = re.compile(_DOLLARS)
 _COUNT = re.compile(rf"\b(\d+|{'|'.join(NUMBER_WORDS)})\s+([a-z]+)\b", re.IGNORECASE)
 _POINTS = re.compile(r"(\d+(?:\.\d+)?)\s+points?\b", re.IGNORECASE)
 _FRIEND_LINE = re.compile(r"^[ \t]*([^:<>\n]+):[ \t]+(\S.*)$", re.MULTILINE)
-
-UNFOLLOWED: Mapping[str, str] = MappingProxyType(
-    {
-        "deal-or-no-deal": "several pieces of a kind are shared out; the reader of terms knows items one by one only",
-        "mutual_friends": "friends come up in questions and tales, which the reader of terms takes for no offer; "
-        "and the names to choose from would show each side the other's list",
-    }
-)
-"""Kinds whose payoffs can be read but not be played for: why a task must not carry them. Without a reader that follows
-what is said, every such talk would count as no deal, and a failure to read would become a score of 0."""
 
 
 class Unpriced(ValueError):
@@ -109,22 +100,26 @@ def points_payoff(scenario: Scenario) -> Payoff:
 
 
 def friends_payoff(scenario: Scenario) -> Payoff:
-    """mutual_friends: the issue is a friend's name; without one in common there is no zone of agreement."""
+    """mutual_friends: the issue is whether a friend in common is found; without one there is no zone of agreement.
+
+    No option and no stake names anybody, so that what a policy sees of a payoff tells neither side the other's list;
+    the names stand in the notes, which no policy sees.
+    """
     lists = [_friends(goal, side) for side, goal in enumerate(scenario.goals)]
     shared = [name for name in lists[0] if name in lists[1]]
     namesakes = [name for name in shared if lists[0][name] != lists[1][name]]
     if namesakes:
         raise Unpriced(f"both know a {namesakes[0]}, but with other particulars: it is not said whether it is the same")
-    names = tuple(dict.fromkeys([*lists[0], *lists[1]]))
-    points = {FRIEND: {name: 10.0 if name in shared else 0.0 for name in names}}
-    side = SidePayoff(points, 0, 10)
-    return Payoff(scenario.source, (Issue(FRIEND, "choice", names),), (side, side), notes={"shared": shared})
+    names = list(dict.fromkeys([*lists[0], *lists[1]]))
+    side = SidePayoff({FRIEND: {FOUND: 10.0 if shared else 0.0, NOT_FOUND: 0.0}}, 0, 10)
+    issue = Issue(FRIEND, "choice", (FOUND, NOT_FOUND))
+    return Payoff(scenario.source, (issue,), (side, side), notes={"names": names, "shared": shared})
 
 
 KINDS: Mapping[str, Callable[[Scenario], Payoff]] = {
     "craigslist_bargains": price_payoff,
-    "deal-or-no-deal": points_payoff,
-    "mutual_friends": friends_payoff,
+    PIECES: points_payoff,
+    FRIENDS: friends_payoff,
 }
 """Sources of published scenarios whose goals can be checked by rule."""
 

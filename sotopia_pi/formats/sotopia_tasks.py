@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from sotopia_pi.formats.published_payoffs import KINDS, UNFOLLOWED, Unpriced, published_payoff
+from sotopia_pi.formats.published_payoffs import KINDS, Unpriced, published_payoff
 from sotopia_pi.formats.record_lines import Refusal
 from sotopia_pi.formats.sotopia_constraints import Constraints
 from sotopia_pi.formats.sotopia_profiles import Combination, Profile, SotopiaProfiles
@@ -24,23 +24,20 @@ SPLIT = "eval"
 class Stakes:
     """What became of the goals of one scenario whose kind a rule can check.
 
-    payoff: None where the text could not be read; carried: whether tasks carry it; reason: why not, else "".
+    payoff: None where the text could not be read; reason: why not, else "".
     """
 
     env_id: str
     codename: str
     source: str
     payoff: Payoff | None
-    carried: bool
-    reason: str
+    reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "env_id": self.env_id,
             "codename": self.codename,
             "source": self.source,
-            "read": self.payoff is not None,
-            "carried_by_tasks": self.carried,
             "reason": self.reason,
         }
 
@@ -76,7 +73,7 @@ class PublishedWorld:
     def task(self, scenario: Scenario, agent_ids: tuple[str, str], split: str = SPLIT) -> SocialTask:
         """The task of a scenario with these two on side 0 and side 1. Raises KeyError for an unknown id."""
         stakes = self.stakes.get(scenario.template)
-        payoff = stakes.payoff if stakes and stakes.carried else None
+        payoff = stakes.payoff if stakes else None
         return SocialTask(
             scenario,
             (self.characters[agent_ids[0]], self.characters[agent_ids[1]]),
@@ -152,19 +149,18 @@ def profiles_of(tasks: Sequence[SocialTask]) -> SotopiaProfiles:
 
 def read_stakes(scenario: Scenario) -> Stakes:
     """What became of the goals of one scenario."""
+    about = (scenario.template, scenario.codename, scenario.source)
     try:
-        payoff, reason = published_payoff(scenario), UNFOLLOWED.get(scenario.source, "")
+        return Stakes(*about, published_payoff(scenario))
     except Unpriced as problem:
-        payoff, reason = None, str(problem)
-    carried = payoff is not None and not reason
-    return Stakes(scenario.template, scenario.codename, scenario.source, payoff, carried, reason)
+        return Stakes(*about, None, str(problem))
 
 
 def stakes_table(stakes: Iterable[Stakes]) -> dict[str, dict[str, int]]:
-    """By kind: scenarios, how many could be read, and how many tasks carry."""
-    counts: dict[str, Counter] = {kind: Counter(scenarios=0, read=0, carried_by_tasks=0) for kind in KINDS}
+    """By kind: scenarios, and of how many the goals could be read."""
+    counts: dict[str, Counter] = {kind: Counter(scenarios=0, read=0) for kind in KINDS}
     for one in stakes:
-        counts[one.source].update(scenarios=1, read=one.payoff is not None, carried_by_tasks=one.carried)
+        counts[one.source].update(scenarios=1, read=one.payoff is not None)
     return {kind: dict(counter) for kind, counter in counts.items()}
 
 

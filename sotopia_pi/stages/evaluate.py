@@ -8,6 +8,7 @@ from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.seam import Sampling
 from sotopia_pi.stages.simulate import against
 from sotopia_pi.world import baselines
+from sotopia_pi.world.agreements import bargained_by_rule
 from sotopia_pi.world.episode import EpisodePlan, Policy, Rules
 from sotopia_pi.world.tasks import SocialTask
 
@@ -51,9 +52,9 @@ def trained_agents(model: LocalModel, speech: Speech, adapters: Sequence[str], f
 def baseline_agents(tasks: Sequence[SocialTask]) -> dict[str, Policy]:
     """The trivial policies every goal table shows, and two more that a sceptic would try.
 
-    They bargain by rule: where tasks have no payoff there are none.
+    They bargain by rule: where tasks have no payoff, or one over pieces or friends, there are none.
     """
-    if any(task.payoff is None for task in tasks):
+    if not all(bargained_by_rule(task.payoff) for task in tasks):
         return {}
     policies = [*baselines.trivial_policies(), baselines.step_conceder(), baselines.split_the_difference()]
     return {policy.name: policy for policy in policies}

@@ -1,19 +1,21 @@
 """Playing: a map over planned episodes that only plays what is missing and writes each one as it ends."""
 
-import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from sotopia_pi.models.failures import NoAnswer
+from sotopia_pi.models.negotiator import Expert
+from sotopia_pi.models.partner import EvaluationPartner
+from sotopia_pi.stages.interrupted import play_on
 from sotopia_pi.stages.side_by_side import side_by_side
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.store.unanswered import earlier_attempts
-from sotopia_pi.world.actions import Turn
-from sotopia_pi.world.episode import Decision, Episode, EpisodePlan, Observation, Policy, Rules, play
+from sotopia_pi.world.agreements import bargained_by_rule
+from sotopia_pi.world.baselines import TrivialPolicy
+from sotopia_pi.world.episode import Episode, EpisodePlan, Policy, Rules
 from sotopia_pi.world.tasks import SocialTask
 
 _PARTNERED = 3
@@ -50,10 +52,12 @@ class Collected:
 async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progress, at_once: int = 64) -> Collected:
     """Play every plan that is not in the file yet, at most `at_once` side by side, and append each as it ends.
 
-    An episode that a server's fault ended in an earlier start goes on from the turn that had no answer.
-    An episode that raises does not stop the others; the first error is raised once the rest is written. Only
-    StopAsking (a wrong key, a spent budget) ends them all: what is in play ends, nothing more begins.
+    One that a server's fault ended in an earlier start goes on from the turn that had no answer. An episode that raises
+    does not stop the others; the first error is raised once the rest is written. Only StopAsking (a wrong key, a spent
+    budget) ends them all: what is in play ends, nothing more begins. Raises ValueError before anything is played where
+    a scripted policy was given a task that it has no words for.
     """
+    _check_words(plans)
     attempts = earlier_attempts(file.path)
     here = {item["id"]: Episode.from_dict(item) for item in file.read()}
     wanted = [plan for plan in plans if plan.id not in here]
@@ -70,58 +74,17 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
     return Collected(tuple(here[plan.id] for plan in plans), found)
 
 
-async def play_on(plan: EpisodePlan, turns: Sequence[Turn] = ()) -> Episode:
-    """Play an episode to its end, or until a server gives no answer: then its outcome is `policy_api_error`, and its
-    turns are those before. turns: of an earlier start of this very plan, which are not decided again."""
-    started = time.monotonic()
-    going_on = tuple(GoingOn(policy, tuple(turns)) for policy in plan.policies)
-    try:
-        return await play(replace(plan, policies=going_on) if turns else plan)
-    except NoAnswer as outage:
-        return _broken_off(plan, outage, time.monotonic() - started)
-
-
-@dataclass(frozen=True)
-class GoingOn:
-    """A policy in an episode of which some turns were played before: it repeats its own, then decides by itself."""
-
-    policy: Policy
-    turns: tuple[Turn, ...]
-
-    @property
-    def name(self) -> str:
-        return self.policy.name
-
-    @property
-    def digest(self) -> str:
-        return self.policy.digest
-
-    async def act(self, observation: Observation, seed: int) -> Decision:
-        if len(observation.turns) >= len(self.turns):
-            return await self.policy.act(observation, seed)
-        turn = self.turns[len(observation.turns)]
-        return Decision(None if turn.failed else turn.action, turn.calls, timing=turn.timing)
-
-
-def _broken_off(plan: EpisodePlan, outage: NoAnswer, wall_s: float) -> Episode:
-    n = len(outage.turns)
-    return Episode(
-        id=plan.id,
-        task_id=plan.task.id,
-        template=plan.task.template,
-        family=plan.task.family,
-        policies=tuple({"name": p.name, "digest": p.digest} for p in plan.policies),
-        agent_side=plan.agent_side,
-        rules=plan.rules.to_dict(),
-        seed=plan.seed,
-        repeat=plan.repeat,
-        turns=outage.turns,
-        ending="failed",
-        outcome="policy_api_error",
-        failure=f"side {n % 2}, turn {n}: {outage}",
-        tag=plan.tag,
-        timing={"wall_s": wall_s},
-    )
+def _check_words(plans: Sequence[EpisodePlan]) -> None:
+    for plan in plans:
+        if plan.task.payoff is None or bargained_by_rule(plan.task.payoff):
+            continue
+        for policy in plan.policies:
+            if isinstance(policy, Expert | EvaluationPartner | TrivialPolicy):
+                raise ValueError(
+                    f"task {plan.task.id} ({plan.task.family}): the scripted policy {policy.name!r} has no words for "
+                    f"such deals; it plays the built-in families and prices. Give this task's sides to language models "
+                    f"instead, or leave the task out."
+                )
 
 
 def training_plans(

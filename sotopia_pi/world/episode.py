@@ -81,12 +81,16 @@ class Observation:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy decided. action None = the output stayed unparsable after all attempts; `failure` says why."""
+    """What a policy decided. action None = the output stayed unparsable after all attempts; `failure` says why.
+
+    slip: the action goes against what the policy would have done (`models.negotiator.Style.slips`).
+    """
 
     action: Action | None
     calls: tuple[dict[str, Any], ...] = ()
     failure: str = ""
     timing: dict[str, float] = field(default_factory=dict, compare=False)
+    slip: bool = False
 
 
 class Policy(Protocol):
@@ -102,7 +106,7 @@ class Policy(Protocol):
 class Episode:
     """One played task. policies: per side {"name", "digest"}. agent_side: side under study, None where both are.
 
-    outcome: "policy_failed", or "policy_api_error" where a server gave no answer (`stages/simulate.py`), is not a
+    outcome: "policy_failed", or "policy_api_error" where a server gave no answer (`stages/interrupted.py`), is not a
     score: such an episode is never rated.
     """
 
@@ -194,7 +198,7 @@ async def play(plan: EpisodePlan) -> Episode:
         decision = await plan.policies[side].act(observe(plan.task, side, turns, plan.rules), seed)
         failed = decision.action is None
         action = decision.action or Action("none")
-        turns.append(Turn(len(turns), side, action, failed, decision.calls, decision.timing))
+        turns.append(Turn(len(turns), side, action, failed, decision.calls, decision.timing, decision.slip))
         if failed and plan.rules.on_failure == "fail":
             ending, failure = "failed", f"side {side}, turn {len(turns) - 1}: {decision.failure}"
         else:

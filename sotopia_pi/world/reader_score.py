@@ -23,26 +23,37 @@ precision and recall 1.000). The 13 offers of `cloned` still missed are sums in 
 other's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sotopia_pi.world.payoffs import Issue
-from sotopia_pi.world.reader import read
+from sotopia_pi.world.reader import Reading, read
 
 
 def measure(records: Iterable[Mapping[str, Any]], issue_sets: Mapping[str, Sequence[Issue]]) -> dict[str, Any]:
     """Precision and recall of offers, acceptances and withdrawals over labelled utterances.
 
-    records: dicts with id, issues (a key of issue_sets), speaker, text, terms, accepts, withdraws. An offer is right
-    only when all of its terms are: a wrong or partly wrong one counts against precision and against recall.
-    Returns n, for each of offers / acceptances / withdrawals {"precision", "recall", "n_labelled", "n_read"} (shares in
-    [0, 1], None where nothing was read or labelled), and `errors`: the ids read otherwise than labelled, with both.
+    records: dicts with id, issues (a key of issue_sets), speaker, text, terms, accepts, withdraws. Returns what
+    `measure_readings` does.
+    """
+    return measure_readings(records, lambda one: read(one["text"], issue_sets[one["issues"]], one["speaker"]))
+
+
+def measure_readings(
+    records: Iterable[Mapping[str, Any]], reader: Callable[[Mapping[str, Any]], Reading]
+) -> dict[str, Any]:
+    """The same for any reader. records: dicts with id, text, terms, accepts, withdraws.
+
+    An offer is right only when all of its terms are: a wrong or partly wrong one counts against precision and against
+    recall. Returns n, for each of offers / acceptances / withdrawals {"precision", "recall", "n_labelled", "n_read"}
+    (shares in [0, 1], None where nothing was read or labelled), and `errors`: the ids read otherwise than labelled,
+    with both.
     """
     records = list(records)
     counts = {kind: [0, 0, 0] for kind in ("offers", "acceptances", "withdrawals")}
     errors = []
     for record in records:
-        reading = read(record["text"], issue_sets[record["issues"]], record["speaker"])
+        reading = reader(record)
         pairs = {
             "offers": (record["terms"], dict(reading.terms)),
             "acceptances": (record["accepts"], reading.accepts),

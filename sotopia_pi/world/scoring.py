@@ -4,7 +4,7 @@ from typing import Any
 
 from sotopia_pi.store.digest import source_digest
 from sotopia_pi.store.items import content_id
-from sotopia_pi.world.deals import follow
+from sotopia_pi.world.agreements import agreed
 from sotopia_pi.world.episode import Episode
 from sotopia_pi.world.leaks import leaked
 from sotopia_pi.world.payoffs import Deal, Payoff
@@ -33,7 +33,7 @@ def rate_by_payoff(episode: Episode, task: SocialTask) -> tuple[Rating, ...]:
         )
     if episode.outcome == "policy_failed" or task.payoff is None:
         return ()
-    deal = follow(task.payoff.issues, episode.turns).deal
+    deal = agreed(task.payoff, episode.turns)
     return tuple(_rate_side(episode, task, task.payoff, side, deal) for side in (0, 1))
 
 
