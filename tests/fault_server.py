@@ -51,8 +51,8 @@ class FaultServer:
     quota: False answers every request like an empty account. hang_s: seconds until a hanging (or dripping)
     connection is closed.
 
-    requests: bodies of all that was asked; answered: how often a usable reply was sent; given: faults by kind; keys:
-    Authorization headers as they came (None: none).
+    requests: bodies of all that was asked; fates: the fault each of them met, None where it met none; answered: how
+    often a usable reply was sent; given: faults by kind; keys: Authorization headers as they came (None: none).
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class FaultServer:
         self.key, self.models = key, models
         self.usage, self.quota = usage, quota
         self.requests: list[dict[str, Any]] = []
+        self.fates: list[str | None] = []
         self.keys: list[str | None] = []
         self.given: Counter[str] = Counter()
         self.answered = 0
@@ -111,6 +112,7 @@ class FaultServer:
             name = content_id("body", body)
             fault = self.faults.draw(body, self._asked[name])
             self._asked[name] += 1
+            self.fates.append(fault)
             if fault:
                 self.given[fault] += 1
             return fault

@@ -16,6 +16,7 @@ from sotopia_pi.stages.judge import Judge, rate_episodes, reparse
 from sotopia_pi.stages.judge_answer import MAX_CHARACTERS
 from sotopia_pi.stages.rate import rate_payoffs
 from sotopia_pi.store.items import ItemFile
+from sotopia_pi.store.unanswered import earlier_attempts, set_aside
 from sotopia_pi.world.ratings import DIMENSIONS, Rating
 
 TASK = task(1, "lamp")
@@ -152,9 +153,7 @@ CUT = Reply(GOOD[:500], outcome="truncated", finish_reason="length")
 DOWN = Reply("", outcome="api_error", finish_reason="error")
 
 
-@pytest.mark.parametrize(
-    "replies, outcome", [([REFUSED], "refused"), ([CUT] * 3, "truncated"), ([DOWN] * 2, "api_error")]
-)
+@pytest.mark.parametrize("replies, outcome", [([REFUSED], "refused"), ([CUT] * 3, "truncated"), ([DOWN], "api_error")])
 def test_each_failure_has_its_outcome_and_is_never_a_zero(replies, outcome):
     (first, second), requests = rate(*replies)
     assert len(requests) == len(replies)
@@ -173,17 +172,16 @@ def test_an_answer_cut_off_at_the_limit_is_asked_for_again_in_fewer_words():
     assert first.outcome == "ok" and "777 tokens" in requests[1].messages[-1].content
 
 
-def test_after_an_api_error_the_next_call_goes_without_the_schema_and_says_so():
-    (first, _), requests = rate(DOWN, GOOD)
-    assert first.outcome == "ok"
-    assert [request.schema is None for request in requests] == [False, True]
-    assert [call["schema"] for call in first.raw] == ["unknown", "not sent"]
+def test_an_outage_in_the_middle_is_no_answer_whatever_came_before():
+    (first, _), requests = rate("what?", DOWN)
+    assert first.outcome == "api_error" and [request.schema is None for request in requests] == [False, False]
+    assert [call["schema"] for call in first.raw] == ["ignored", "unknown"]
 
 
 def test_what_the_client_tells_of_a_call_is_kept():
     down = ServerReply("", outcome="api_error", finish_reason="error", failure="HTTP 503", retries=5)
     without = ServerReply(GOOD, unsupported=("response_format",))
-    (first, _), _ = rate(down, without)
+    (first, _), _ = rate(down)
     assert (first.raw[0]["problem"], first.raw[0]["failure"], first.raw[0]["retries"]) == ("HTTP 503", "HTTP 503", 5)
     (alone, _), _ = rate(without)
     assert alone.outcome == "ok" and [call["schema"] for call in alone.raw] == ["not sent"]
@@ -331,7 +329,7 @@ def test_a_side_whose_line_was_lost_is_read_again_from_its_twin(tmp_path):
     assert len(path.read_bytes().splitlines()) == len(lines)
 
 
-def test_named_failures_are_done_too_and_asked_again_only_on_request(tmp_path):
+def test_named_failures_are_done_too_and_only_what_got_no_answer_is_asked_again_once_set_aside(tmp_path):
     path, progress = tmp_path / "ratings.jsonl", Count()
     down, mute = EPISODES[0].id, EPISODES[1].id
 
@@ -342,11 +340,12 @@ def test_named_failures_are_done_too_and_asked_again_only_on_request(tmp_path):
     assert (first[down], first[mute], progress.done, progress.failed) == ("api_error", "refused", 12, 2)
     assert {r.outcome for r in rate_all(ScriptedReplies([]), path)} == {"ok", "refused", "api_error"}
     chat = Thinker(good_for)
-    again = {r.episode_id: r.outcome for r in rate_all(chat, path, ask_again=("api_error",))}
+    assert set_aside(ItemFile(path)) == 2
+    again = {r.episode_id: r.outcome for r in rate_all(chat, path)}
     assert [request.item_id for request in chat.requests] == [down]
     assert again == first | {down: "ok"}
-    aside = ItemFile(path.with_suffix(".stale.jsonl")).read()
-    assert {(item["episode_id"], item["outcome"]) for item in aside} == {(down, "api_error")}
+    aside = [attempt for attempts in earlier_attempts(path).values() for attempt in attempts]
+    assert [(item["episode_id"], item["outcome"]) for item in aside] == [(down, "api_error")] * 2
 
 
 def test_one_episode_that_raises_and_one_that_waits_hold_up_none_of_the_others(tmp_path):
@@ -401,7 +400,7 @@ def test_two_judges_and_the_rule_share_one_file_and_one_schema(tmp_path):
 
 
 def test_reading_again_gives_the_same_ratings_and_calls_nothing(tmp_path):
-    replies = iter(["what?", GOOD, REFUSED, CUT, CUT, CUT, DOWN, DOWN, changed(TASK, score(11)), "{", ""])
+    replies = iter(["what?", GOOD, REFUSED, CUT, CUT, CUT, DOWN, changed(TASK, score(11)), "{", ""])
     chat = Thinker(lambda request: next(replies))
     played = [replace(EPISODE, id=f"episode-{n}") for n in range(5)]
     ratings = asyncio.run(
@@ -410,7 +409,7 @@ def test_reading_again_gives_the_same_ratings_and_calls_nothing(tmp_path):
     assert [r.outcome for r in ratings[::2]] == ["ok", "refused", "truncated", "api_error", "invalid"]
     asked = len(chat.requests)
     stored = [Rating.from_dict(item) for item in ItemFile(tmp_path / "r.jsonl").read()]
-    assert reparse(stored) == ratings == reparse(ratings) and len(chat.requests) == asked == 11
+    assert reparse(stored) == ratings == reparse(ratings) and len(chat.requests) == asked == 10
 
 
 def test_reading_again_takes_todays_rules_to_the_kept_text(tmp_path, monkeypatch):

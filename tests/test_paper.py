@@ -3,8 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +18,7 @@ from sotopia_records import agent, combination, environment, folder, relationshi
 from toy_mistral import save_mistral
 from transformers import AutoTokenizer
 
+from sotopia_pi.models.seam import Message, messages_hash
 from sotopia_pi.models.weights import prepare
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.store.manifest import read_manifest
@@ -22,6 +26,8 @@ from sotopia_pi.store.manifest import read_manifest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
+AT_ONCE = 16
+"""Calls to one server at a time (the stages' default); what is in flight at a kill may be lost."""
 KEY = "-".join(("sk", "planted", "0123456789abcdefghij"))
 """Looks like a key and is none."""
 PRESET = """
@@ -68,10 +74,45 @@ def project(root: Path, mistral: Path, url: str) -> Path:
     return root
 
 
-def run(root: Path) -> subprocess.CompletedProcess[str]:
+def start(root: Path, *words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "SOTOPIA_PI_HOME": str(root), "OMP_NUM_THREADS": "1", "PLANTED_KEY": KEY}
-    command = [sys.executable, "-m", "sotopia_pi.app.cli", "run", "params/tiny.yaml"]
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
+    command = [sys.executable, "-m", "sotopia_pi.app.cli", "run", "params/tiny.yaml", *words]
+    heard = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=root, env=environment, start_new_session=True, **heard)
+
+
+def run(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    process = start(root, *words)
+    said = process.communicate(timeout=600)
+    return subprocess.CompletedProcess(process.args, process.returncode, *said)
+
+
+def kill_after(root: Path, stage: str, replies: int, *words: str) -> None:
+    """Start the run and SIGKILL it with its kernel once a stage has that many replies; it is not at its end then."""
+    process = start(root, *words)
+    while len(items(root, stage, "replies.jsonl")) < replies:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert read_manifest(root / "outputs" / "tiny" / stage) is None
+
+
+Question = tuple[str, str, int]
+"""Model, prompt hash and seed."""
+
+
+def paid_for(root: Path) -> set[Question]:
+    """Every question to which a run keeps the reply."""
+    files = (root / "outputs" / "tiny").glob("*/replies.jsonl")
+    replies = [reply for file in files for reply in ItemFile(file).read()]
+    return {(reply["reply"]["model"], reply["prompt_hash"], reply["seed"]) for reply in replies}
+
+
+def questions(bodies: list[dict]) -> list[Question]:
+    """What the server was asked, under the names by which it calls its models in replies."""
+    asked = [[Message(message["role"], message["content"]) for message in body["messages"]] for body in bodies]
+    return [(f"{b['model']}-0001", messages_hash(m), b["seed"]) for m, b in zip(asked, bodies, strict=True)]
 
 
 def items(root: Path, stage: str, file: str) -> list[dict]:
@@ -104,3 +145,29 @@ def test_it_runs_to_a_trained_adapter_and_a_results_page_with_a_third_of_all_cal
     written = [path for path in (root / "outputs").rglob("*") if path.is_file()]
     assert len(written) > 40 and not [path for path in written if KEY.encode() in path.read_bytes()]
     assert KEY not in done.stdout + done.stderr
+
+
+def test_killed_while_playing_and_while_evaluating_it_ends_as_if_nothing_had_been(mistral, tmp_path):
+    """`exact` plays the local model bit-equal however its conversations meet; server and training are so anyway."""
+    words = ("--set", "exact=true")
+    with FaultServer(in_role, latency_s=0.02) as server:
+        whole, killed = (project(tmp_path / name, mistral, server.url) for name in ("whole", "killed"))
+        done = run(whole, *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        begun = len(server.requests)
+        for stage in ("02_expert_episodes", "06_social_evaluation"):
+            kill_after(killed, stage, 20, *words)
+            kept, asked = paid_for(killed), len(server.requests)
+            done = run(killed, *words, "--only", stage)
+            assert done.returncode == 0, done.stdout + done.stderr
+            later = questions(server.requests[asked:])
+            assert later and not kept & set(later), f"{stage}: a reply that is kept was asked for again"
+        done = run(killed, *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        first, second = (Counter(questions(part)) for part in (server.requests[:begun], server.requests[begun:]))
+    assert set(first) == set(second) == paid_for(whole) == paid_for(killed) and set(first.values()) == {1}
+    assert sum(second.values()) - len(second) <= 2 * AT_ONCE, "asked twice is at most what was in flight at a kill"
+    for stage in sorted(path.parent.name for path in (whole / "outputs" / "tiny").glob("*/manifest.json")):
+        one, other = (read_manifest(root / "outputs" / "tiny" / stage) for root in (whole, killed))
+        assert one["items"] == other["items"] and not other["unanswered"], stage
+        assert all(one["digests"][file] == other["digests"][file] for file in one["items"]), stage

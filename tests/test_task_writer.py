@@ -18,6 +18,7 @@ from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
 from sotopia_pi.stages.writer_prompt import Draft, UnreadableDraft, answer_schema, read_draft
 from sotopia_pi.stages.written import Written
 from sotopia_pi.store.items import ItemFile
+from sotopia_pi.store.unanswered import earlier_attempts, set_aside
 from sotopia_pi.world.characters import Relationship
 from sotopia_pi.world.population import characters, related_pairs
 from sotopia_pi.world.tasks import Scenario
@@ -398,15 +399,17 @@ def test_rejected_ones_stay_in_the_file_with_their_words_and_are_not_paid_for_ag
     run(ScriptedReplies([]), file, matters(4), attempts=2)
 
 
-def test_a_call_that_failed_is_made_again_at_the_next_start_under_an_id_of_its_own(tmp_path):
+def test_a_prompt_without_an_answer_is_asked_for_again_once_set_aside_and_its_attempt_is_kept(tmp_path):
     file = ItemFile(tmp_path / "scenarios.jsonl")
     down = {'matter 2"': Reply("", outcome="api_error", finish_reason="error")}
     first, _ = run(Answering(down), file, matters(3))
     assert [one.outcome for one in first.written] == ["ok", "api_error", "ok"]
     chat = Answering()
+    assert run(ScriptedReplies([]), file, matters(3))[0].written == first.written and set_aside(file) == 1
     second, _ = run(chat, file, matters(3))
     assert [one.outcome for one in second.written] == ["ok"] * 3 and len(chat.requests) == 1
-    assert len(file.read()) == 4 and set(second.ids) == file.ids()
+    assert second.ids == first.ids and set(second.ids) == file.ids() and second.found == 2
+    assert earlier_attempts(file.path) == {first.ids[1]: [first.written[1].to_dict()]}
     third, _ = run(ScriptedReplies([]), file, matters(3))
     assert third.written == second.written
 

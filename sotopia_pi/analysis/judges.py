@@ -48,12 +48,13 @@ COLUMNS: dict[str, str] = {
     "outcome": "str",
 }
 """Columns of a frame of judges. score: NaN where missing; outcome: the judge's ("ok" also where a rule leaves the
-dimension out), "not_rated", or "policy_failed"; role: "agent" on every side under study, else "partner"."""
+dimension out), "not_rated", or the failed episode's; role: "agent" on every side under study, else "partner"."""
 
 SIDE = ["episode_id", "side"]
 AGREEMENT = ["first", "second", "dimension", "n", "exact", "within_one", "pearson", "spearman"]
 INTERVAL = [name.replace("mean", "difference") for name in ESTIMATE_COLUMNS]
 LEFT_OUT, NOT_RATED = "left out", "not_rated"
+FAILED_EPISODES = ("policy_failed", "policy_api_error")
 AXIS = "judge's goal − rule's goal, points of 10 (right of 0: the judge rates higher)"
 
 
@@ -208,7 +209,7 @@ def _why_missing(row: Mapping[str, Any], first: str, second: str) -> str:
     for number, judge in ((1, first), (2, second)):
         if math.isnan(row[f"score_{number}"]):
             outcome = row[f"outcome_{number}"]
-            return outcome if outcome == "policy_failed" else f"{judge}: {LEFT_OUT if outcome == 'ok' else outcome}"
+            return outcome if outcome in FAILED_EPISODES else f"{judge}: {LEFT_OUT if outcome == 'ok' else outcome}"
     return ""
 
 

@@ -57,6 +57,7 @@ ENDINGS = {
     "turn_limit": "the turns ran out",
     "failed": "a policy's output could not be read",
 }
+NO_ANSWER = "a policy's server gave no answer"
 READS_BEST = ("BC+SR", "BC", "SR", "base few-shot", "base", "expert")
 """Whose episodes are shown when nobody is named: the first of these that was played."""
 
@@ -109,7 +110,7 @@ def choose_episodes(frame: pd.DataFrame, variant: str | None = None) -> list[Cho
         played = set(rows["variant"])
         variant = next((v for v in (*READS_BEST, *VARIANTS, *sorted(played)) if v in played), "")
     rows = rows[rows["variant"] == variant]
-    rated, failed = rows.dropna(subset=["goal"]), rows[rows["outcome"] == "policy_failed"]
+    rated, failed = rows.dropna(subset=["goal"]), rows[rows["outcome"] != "completed"]
     picked: list[Choice] = []
     if len(rated):
         best = rated.loc[rated["goal"].idxmax()]
@@ -212,7 +213,8 @@ def _turn(turn: Turn, characters: Sequence[Character]) -> str:
 
 def _outcome(task: SocialTask, episode: Episode, ratings: Sequence[Rating]) -> str:
     names = [character.name for character in task.characters]
-    lines = [f"<p>Ended after {len(episode.turns)} turns: {ENDINGS[episode.ending]}.</p>"]
+    why = NO_ANSWER if episode.outcome == "policy_api_error" else ENDINGS[episode.ending]
+    lines = [f"<p>Ended after {len(episode.turns)} turns: {why}.</p>"]
     if episode.failure:
         lines.append(f'<p class="warning">{escaped(episode.outcome)}: {escaped(episode.failure)}. Not rated.</p>')
     elif not ratings:

@@ -21,6 +21,7 @@ from sotopia_pi.store.manifest import (
     code_digest,
     current_inputs,
     describe_files,
+    n_unanswered,
     read_manifest,
     stage_key,
     write_manifest,
@@ -98,6 +99,8 @@ def reason_to_run(run_dir: Path, notebook: Notebook, params: dict) -> str | None
     if manifest["key"] != stage_key(code_digest(notebook), params, inputs):
         changed = "parameters" if manifest["params"] != params else "inputs" if manifest["inputs"] != inputs else "code"
         return f"{changed} changed"
+    if left := n_unanswered(manifest):
+        return f"{left} without an answer"
     file = changed_file(stage_dir, manifest)
     return f"{file} is gone or changed" if file else None
 
@@ -128,6 +131,8 @@ def run_stage(root: Path, run_dir: Path, notebook: Notebook, params: dict, reaso
     write_manifest(stage_dir, manifest)
     (stage_dir / PART).unlink(missing_ok=True)
     lines.ended(notebook.name, "done", watch.seconds, watch.peak_mib)
+    if left := n_unanswered(manifest):
+        lines.say(f"{notebook.name}: {left} without an answer from a server; the same command asks for them again")
 
 
 def _execute(root: Path, notebook: Notebook, stage_dir: Path, params: dict) -> None:

@@ -72,11 +72,14 @@ def pooling_plan(root: Path, preset: Path, runs: Sequence[str], settings: Sequen
 
 
 def what_is_unfinished(root: Path, plan: Plan) -> str:
-    """Why a run is not ready to be pooled, or "" when every stage of its plan is complete."""
+    """Why a run is not ready to be pooled, or "" when every stage of its plan is complete.
+
+    Items without an answer are missing values with a reason, and hold up no pooling.
+    """
     if not (root / "outputs" / plan.run).is_dir():
         return "not started"
     rows = [row for row in run_status(root, plan.run) if row.name in plan.stages]
-    return ", ".join(f"{row.name} {row.state}" for row in rows if row.state != "complete")
+    return ", ".join(f"{row.name} {row.state}" for row in rows if row.state not in ("complete", "unanswered"))
 
 
 def read_pool(root: Path, name: str, plans: Sequence[Plan], command: str = "") -> Pool:

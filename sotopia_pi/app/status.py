@@ -6,7 +6,7 @@ from typing import Any
 
 from sotopia_pi.app.console import duration, progress_words
 from sotopia_pi.store.lock import RunLock
-from sotopia_pi.store.manifest import changed_file, read_manifest
+from sotopia_pi.store.manifest import Manifest, changed_file, n_unanswered, read_manifest
 from sotopia_pi.store.notebook import stage_names
 from sotopia_pi.store.params import ParameterError, closest
 from sotopia_pi.store.progress import read_progress
@@ -16,7 +16,10 @@ DETAIL_WIDTH = 90
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage of a run. state: complete, changed, running, unfinished or not started; detail: counts or progress."""
+    """One stage of a run. state: complete, unanswered, changed, running, unfinished or not started.
+
+    unanswered: it came to its end, but servers gave no answer to some items. detail: counts or progress.
+    """
 
     name: str
     state: str
@@ -58,10 +61,7 @@ def status_table(rows: list[StageStatus]) -> str:
 def _stage_status(stage_dir: Path, running: bool) -> StageStatus:
     manifest = read_manifest(stage_dir)
     if manifest is not None:
-        file = changed_file(stage_dir, manifest)
-        counts = ", ".join(f"{label} {value}" for label, value in manifest["counts"].items())
-        detail = f"{file} is gone or changed" if file else counts
-        state = "changed" if file else "complete"
+        state, detail = _state(stage_dir, manifest)
         return StageStatus(
             stage_dir.name, state, manifest["wall_s"], manifest["peak_rss_mib"], detail, manifest["counts"]
         )
@@ -70,3 +70,13 @@ def _stage_status(stage_dir: Path, running: bool) -> StageStatus:
         begun = stage_dir.is_dir() and any(stage_dir.iterdir())
         return StageStatus(stage_dir.name, "unfinished" if begun else "not started", None, None, "", {})
     return StageStatus(stage_dir.name, "running" if running else "unfinished", None, None, progress_words(progress), {})
+
+
+def _state(stage_dir: Path, manifest: Manifest) -> tuple[str, str]:
+    """State and detail of a stage that came to its end."""
+    if file := changed_file(stage_dir, manifest):
+        return "changed", f"{file} is gone or changed"
+    counts = ", ".join(f"{label} {value}" for label, value in manifest["counts"].items())
+    if left := n_unanswered(manifest):
+        return "unanswered", f"{left} without an answer, asked for again at the next start; {counts}"
+    return "complete", counts

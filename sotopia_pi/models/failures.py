@@ -1,8 +1,10 @@
 """How asking a model can fail: told in its reply, or raised where every further call would end the same way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sotopia_pi.models.seam import Outcome, Reply
+from sotopia_pi.world.actions import Turn
 
 
 class StopAsking(RuntimeError):
@@ -39,3 +41,11 @@ class ServerReply(Reply):
         object.__setattr__(self, "unsupported", tuple(self.unsupported))
         if self.outcome == "api_error" and not self.failure:
             raise ValueError("a reply with outcome 'api_error' must say in `failure` what went wrong")
+
+
+class NoAnswer(RuntimeError):
+    """A policy whose turn it is got no answer from its server. turns: what was played before, which stays valid."""
+
+    def __init__(self, message: str, turns: Sequence[Turn]):
+        super().__init__(message)
+        self.turns = tuple(turns)

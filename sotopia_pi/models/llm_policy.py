@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from sotopia_pi.models.failures import ServerReply
+from sotopia_pi.models.calls import call_record
+from sotopia_pi.models.failures import NoAnswer, ServerReply
 from sotopia_pi.models.prompts import Unparsable, messages_for, parse, prompt_digest
-from sotopia_pi.models.seam import Chat, Reply, Request, Sampling, messages_hash
+from sotopia_pi.models.seam import Chat, Reply, Request, Sampling
 from sotopia_pi.store.items import content_id
 from sotopia_pi.world.episode import Decision, Observation
 
@@ -46,9 +47,11 @@ class LLMPolicy:
         }
 
     async def act(self, observation: Observation, seed: int) -> Decision:
-        """The next action, with one record per model call; action None when no attempt could be read."""
+        """The next action, with one record per model call; action None when no attempt could be read.
+
+        Raises NoAnswer when the server gave none, which says nothing about this policy.
+        """
         messages = tuple(messages_for(observation, self.prompt_format, self.few_shot))
-        prompt_hash = messages_hash(messages)
         calls: list[dict[str, Any]] = []
         latency, failure = 0.0, ""
         for attempt in range(self.retries + 1):
@@ -63,7 +66,9 @@ class LLMPolicy:
                 )
             )
             latency += reply.latency_s
-            calls.append(_call(reply, prompt_hash))
+            calls.append({**call_record(reply, messages), "token_ids": list(reply.token_ids)})
+            if reply.outcome == "api_error":
+                raise NoAnswer(f"{self.name}: no answer{_why(reply)}", observation.turns)
             try:
                 if reply.outcome not in ("ok", "truncated"):
                     raise Unparsable(f"the call's outcome is {reply.outcome}{_why(reply)}")
@@ -77,19 +82,3 @@ class LLMPolicy:
 
 def _why(reply: Reply) -> str:
     return f": {reply.failure}" if isinstance(reply, ServerReply) and reply.failure else ""
-
-
-def _call(reply: Reply, prompt_hash: str) -> dict[str, Any]:
-    """What is kept of one call; of a server's also why it failed and how often it was tried again."""
-    record = {
-        "text": reply.text,
-        "token_ids": list(reply.token_ids),
-        "outcome": reply.outcome,
-        "finish_reason": reply.finish_reason,
-        "usage": dict(reply.usage),
-        "model": reply.model,
-        "prompt_hash": prompt_hash,
-    }
-    if isinstance(reply, ServerReply):
-        record |= {"failure": reply.failure, "retries": reply.retries}
-    return record

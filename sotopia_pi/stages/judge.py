@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sotopia_pi.models.failures import ServerReply
-from sotopia_pi.models.seam import Chat, Reply, Request, Sampling, messages_hash
+from sotopia_pi.models.calls import call_record
+from sotopia_pi.models.seam import Chat, Reply, Request, Sampling
 from sotopia_pi.stages.judge_answer import (
     SideAnswer,
     UnreadableAnswer,
@@ -37,7 +37,7 @@ class Judge:
 
     name: as tables show it ("gpt-4"), not the rule's. model_digest: all that determines the model behind `chat`.
     attempts: most calls per episode, >= 1. An answer that cannot be read, or was cut off, is asked for again with the
-    reason; after an api_error the next call goes without the schema, which some servers reject; a refusal stands.
+    reason; a refusal stands, and so does an api_error until the next start.
     """
 
     chat: Chat
@@ -74,16 +74,16 @@ class Judge:
         return ratings_from(episode.id, await self._ask(episode, task))
 
     async def _ask(self, episode: Episode, task: SocialTask) -> list[dict[str, Any]]:
-        """One record per call, until an answer is readable, the judge refuses, or the attempts are used up."""
+        """One record per call, until an answer is readable, the judge refuses, no answer comes, or the attempts end."""
         sides = who(task)
         asked = judge_messages(episode, task)
-        messages, schema = asked, answer_schema(sides)
+        messages = asked
         records: list[dict[str, Any]] = []
         for attempt in range(self.attempts):
             request = Request(
                 messages,
                 self.sampling,
-                schema,
+                answer_schema(sides),
                 seed=self._seed(episode, attempt),
                 item_id=episode.id,
                 turn=attempt,
@@ -91,26 +91,16 @@ class Judge:
             )
             record = self._record(await self.chat.complete(request), request, sides)
             outcome, _, problem = _read(record)
-            records.append(record | {"schema": _schema_state(request, record, outcome), "problem": problem})
-            if outcome in ("ok", "refused") or (outcome == "api_error" and schema is None):
+            records.append(record | {"schema": _schema_state(record, outcome), "problem": problem})
+            if outcome in ("ok", "refused", "api_error"):
                 break
-            if outcome == "api_error":
-                schema = None
-            else:
-                messages = (*asked, *correction(record["text"], problem, sides))
+            messages = (*asked, *correction(record["text"], problem, sides))
         return records
 
     def _record(self, reply: Reply, request: Request, sides: tuple[str, str]) -> dict[str, Any]:
-        """What is kept of one call. characters: length of the whole text; `kept_text` says how much of it is kept."""
+        """What is kept of one call, with all that it takes to read it again."""
         return {
-            "text": kept_text(reply.text),
-            "characters": len(reply.text),
-            "outcome": reply.outcome,
-            "finish_reason": reply.finish_reason,
-            "usage": dict(reply.usage),
-            "model": reply.model,
-            "prompt_hash": messages_hash(request.messages),
-            **_from_server(reply),
+            **call_record(reply, request.messages, kept_text(reply.text)),
             "sides": list(sides),
             "judge": self.description(),
             "timing": {"latency_s": reply.latency_s},
@@ -129,21 +119,20 @@ async def rate_episodes(
     file: ItemFile,
     progress: Progress,
     at_once: int = 16,
-    ask_again: Collection[RatingOutcome] = (),
 ) -> list[Rating]:
     """Ratings of both sides of every completed episode, side 0 first; those the file lacks are appended.
 
     An episode this judge has answered for is never asked about again: a side whose line was lost, and every side
-    after the rules of reading changed, is read again from the kept texts. ask_again: outcomes for which that does not
-    hold ("api_error" after an outage); such ratings are set aside in `*.stale.jsonl` first. At most at_once calls run
-    side by side. An episode that raises does not stop the others; the first error is raised once the rest is written.
-    Only StopAsking (a wrong key, a spent budget) ends them all.
+    after the rules of reading changed, is read again from the kept texts. What the file holds as `api_error` stands as
+    well; `Stage.items` sets it aside at the next start. At most at_once calls run side by side. An episode that raises
+    does not stop the others; the first error is raised once the rest is written. Only StopAsking (a wrong key, a spent
+    budget) ends them all.
     """
     by_id = {task.id: task for task in tasks}
     wanted = {episode.id: episode for episode in episodes if episode.outcome == "completed"}
     for episode in wanted.values():
         check_ratable(episode, by_id.get(episode.task_id))
-    here, pairs = _kept(file, judge, wanted, ask_again)
+    here, pairs = _kept(file, judge, wanted)
 
     async def one(episode: Episode) -> None:
         pair = await judge.rate(episode, by_id[episode.task_id])
@@ -195,7 +184,7 @@ def _read(record: dict[str, Any]) -> Reading:
     if record["outcome"] == "truncated" or record["finish_reason"] == "length":
         return "truncated", NOTHING, CUT_SHORT.format(limit=record["judge"]["sampling"]["max_new_tokens"])
     if record["outcome"] in ("refused", "api_error"):
-        return record["outcome"], NOTHING, record["failure"] or f"the call's outcome is {record['outcome']}"
+        return record["outcome"], NOTHING, record.get("failure") or f"the call's outcome is {record['outcome']}"
     try:
         return "ok", read_answer(record["text"], tuple(record["sides"])), ""
     except UnreadableAnswer as error:
@@ -219,34 +208,22 @@ def _rating(
     )
 
 
-def _from_server(reply: Reply) -> dict[str, Any]:
-    """Why there is no answer, failed attempts at the network, and what the server was asked without."""
-    if isinstance(reply, ServerReply):
-        return {"failure": reply.failure, "retries": reply.retries, "unsupported": list(reply.unsupported)}
-    return {"failure": "", "retries": 0, "unsupported": []}
-
-
-def _schema_state(request: Request, record: dict[str, Any], outcome: RatingOutcome) -> str:
-    """Whether the schema was "honoured", "ignored" (sent, but the reply is something else), or "not sent" (fallen back
-    on the form that stands in the prompt); "unknown" where no reply came that could show it."""
-    if request.schema is None or "response_format" in record["unsupported"]:
+def _schema_state(record: dict[str, Any], outcome: RatingOutcome) -> str:
+    """Whether the schema was "honoured", "ignored" (sent, but the reply is something else), or "not sent" (the server
+    rejects it, so that the form in the prompt has to do); "unknown" where no reply came that could show it."""
+    if "response_format" in record.get("unsupported", ()):
         return "not sent"
     if outcome not in ("ok", "invalid"):
         return "unknown"
     return "honoured" if outcome == "ok" and stands_alone(record["text"]) else "ignored"
 
 
-def _kept(
-    file: ItemFile, judge: Judge, wanted: Collection[str], ask_again: Collection[RatingOutcome]
-) -> tuple[set[str], dict[str, tuple[Rating, Rating]]]:
+def _kept(file: ItemFile, judge: Judge, wanted: Collection[str]) -> tuple[set[str], dict[str, tuple[Rating, Rating]]]:
     """Ids in the file, and both ratings of every wanted episode that this very judge was asked about before."""
     description = judge.description()
     items = [item for item in file.read() if item["episode_id"] in wanted and _asked_by(item, description)]
     pairs = {item["episode_id"]: ratings_from(item["episode_id"], item["raw"]) for item in items}
-    again = {episode_id for episode_id, pair in pairs.items() if pair[0].outcome in ask_again}
-    file.keep_only(file.ids() - {item["id"] for item in items if item["episode_id"] in again})
     here = file.ids()
-    pairs = {episode_id: pair for episode_id, pair in pairs.items() if episode_id not in again}
     for pair in pairs.values():
         _write(pair, file, here)
     return here, pairs

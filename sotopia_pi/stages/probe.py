@@ -53,7 +53,7 @@ class Probe:
         return Verdict(
             variant=variant,
             n_episodes=len(ours),
-            n_failed=sum(e.outcome == "policy_failed" for e in ours.values()),
+            n_failed=sum(e.outcome != "completed" for e in ours.values()),
             n_rated_sides=len(goals),
             good=sum(goal >= self.min_goal for goal in goals),
             needed=self.needed,

@@ -17,7 +17,8 @@ def rate_payoffs(episodes: Iterable[Episode], tasks: Sequence[SocialTask], file:
     """
     by_id = {task.id: task for task in tasks}
     here = file.ids()
-    ratings = [rating for episode in episodes for rating in rate_by_payoff(episode, by_id[episode.task_id])]
+    completed = [episode for episode in episodes if episode.outcome == "completed"]
+    ratings = [rating for episode in completed for rating in rate_by_payoff(episode, by_id[episode.task_id])]
     for rating in ratings:
         if rating.id not in here:
             file.append(rating.to_dict())

@@ -9,11 +9,13 @@ import numpy as np
 
 from sotopia_pi.models.negotiator import Expert
 from sotopia_pi.models.partner import EvaluationPartner
+from sotopia_pi.stages.interrupted import play_on
 from sotopia_pi.stages.side_by_side import side_by_side
 from sotopia_pi.store.items import ItemFile
+from sotopia_pi.store.unanswered import earlier_attempts
 from sotopia_pi.world.agreements import bargained_by_rule
 from sotopia_pi.world.baselines import TrivialPolicy
-from sotopia_pi.world.episode import Episode, EpisodePlan, Policy, Rules, play
+from sotopia_pi.world.episode import Episode, EpisodePlan, Policy, Rules
 from sotopia_pi.world.tasks import SocialTask
 
 _PARTNERED = 3
@@ -32,18 +34,16 @@ class Collected:
     episodes: tuple[Episode, ...]
     found: int
 
-    @property
-    def failed(self) -> int:
-        return sum(episode.outcome == "policy_failed" for episode in self.episodes)
-
     def counts(self) -> dict[str, int]:
-        """Count table: planned, found, played now, completed and failed, and how the completed ones ended."""
+        """Count table: planned, found, played now, failed by outcome, and how the completed ones ended."""
         endings = Counter(e.ending for e in self.episodes if e.outcome == "completed")
+        failed = Counter(e.outcome for e in self.episodes if e.outcome != "completed")
         return {
             "episodes planned": len(self.episodes),
             "found from an earlier start": self.found,
             "played now": len(self.episodes) - self.found,
-            "failed: policy_failed": self.failed,
+            "failed: policy_failed": failed.pop("policy_failed", 0),
+            **{f"failed: {outcome}": n for outcome, n in failed.items()},
             **{f"ended: {ending}": n for ending, n in sorted(endings.items())},
             "turns that failed to parse": sum(turn.failed for e in self.episodes for turn in e.turns),
             **({"slips": slips} if (slips := sum(t.slip for e in self.episodes for t in e.turns)) else {}),
@@ -53,20 +53,23 @@ class Collected:
 async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progress, at_once: int = 64) -> Collected:
     """Play every plan that is not in the file yet, at most `at_once` side by side, and append each as it ends.
 
-    An episode that raises does not stop the others; the first error is raised once the rest is written. Only
-    StopAsking (a wrong key, a spent budget) ends them all: what is in play ends, nothing more begins. Raises ValueError
-    before anything is played where a scripted policy was given a task that it has no words for.
+    One that a server's fault ended in an earlier start goes on from the turn that had no answer. An episode that raises
+    does not stop the others; the first error is raised once the rest is written. Only StopAsking (a wrong key, a spent
+    budget) ends them all: what is in play ends, nothing more begins. Raises ValueError before anything is played where
+    a scripted policy was given a task that it has no words for.
     """
     _check_words(plans)
+    attempts = earlier_attempts(file.path)
     here = {item["id"]: Episode.from_dict(item) for item in file.read()}
     wanted = [plan for plan in plans if plan.id not in here]
     found = len(plans) - len(wanted)
 
     async def one(plan: EpisodePlan) -> None:
-        episode = await play(plan)
+        earlier = [Episode.from_dict(attempt) for attempt in attempts.get(plan.id, ())]
+        episode = await play_on(plan, earlier[-1].turns if earlier else ())
         file.append(episode.to_dict())
         here[episode.id] = episode
-        progress.advance(failed=episode.outcome == "policy_failed")
+        progress.advance(failed=episode.outcome != "completed")
 
     await side_by_side(wanted, one, at_once, "episodes could not be played", file.path)
     return Collected(tuple(here[plan.id] for plan in plans), found)

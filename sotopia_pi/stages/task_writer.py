@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from sotopia_pi.formats.inspirations import Inspiration
-from sotopia_pi.models.seam import Chat, Message, Reply, Request, Sampling, messages_hash
+from sotopia_pi.models.calls import call_record
+from sotopia_pi.models.seam import Chat, Message, Reply, Request, Sampling
 from sotopia_pi.stages.scenario_rules import problems_of
 from sotopia_pi.stages.side_by_side import side_by_side
 from sotopia_pi.stages.simulate import Progress
@@ -78,18 +79,17 @@ class TaskWriter:
 
 @dataclass(frozen=True)
 class WritingPlan:
-    """One scenario to be written. start: how many earlier starts ended as `api_error`."""
+    """One scenario to be written."""
 
     writer: TaskWriter
     inspiration: Inspiration
     seed: int
-    start: int = 0
 
     @property
     def id(self) -> str:
         """Hash of all that determines the scenario."""
         prompt = {"source": self.inspiration.source, "text": self.inspiration.text}
-        return content_id("written", {"writer": self.writer.digest, **prompt, "seed": self.seed, "start": self.start})
+        return content_id("written", {"writer": self.writer.digest, **prompt, "seed": self.seed})
 
     @property
     def number(self) -> int:
@@ -113,14 +113,14 @@ async def write_scenarios(
 ) -> WrittenScenarios:
     """One scenario a prompt: asks for those the file lacks, at most `at_once` side by side, appends each as it ends.
 
-    A rejected one is final; one that ended as `api_error` is asked for again at the next start, under an id of its
-    own. An item that raises does not stop the others; the first error is raised once the rest is written. Raises
-    ValueError when a prompt occurs twice.
+    What the file holds is final; what ended there as `api_error`, `Stage.items` sets aside at the next start. An item
+    that raises does not stop the others; the first error is raised once the rest is written. Raises ValueError when a
+    prompt occurs twice.
     """
     _check_once(inspirations)
     here = {item["id"]: Written.from_dict(item) for item in file.read()}
-    starts = [_starts(WritingPlan(writer, one, seed), here) for one in inspirations]
-    wanted = [plans[-1] for plans in starts if plans[-1].id not in here]
+    plans = [WritingPlan(writer, one, seed) for one in inspirations]
+    wanted = [plan for plan in plans if plan.id not in here]
 
     async def one(plan: WritingPlan) -> None:
         written = await write(plan)
@@ -129,8 +129,7 @@ async def write_scenarios(
         progress.advance(failed=written.outcome != "ok")
 
     await side_by_side(wanted, one, at_once, "scenarios could not be written", file.path)
-    written = tuple(here[plans[-1].id] for plans in starts)
-    return WrittenScenarios(written, len(starts) - len(wanted), tuple(plan.id for plans in starts for plan in plans))
+    return WrittenScenarios(tuple(here[plan.id] for plan in plans), len(plans) - len(wanted))
 
 
 async def write(plan: WritingPlan) -> Written:
@@ -141,7 +140,7 @@ async def write(plan: WritingPlan) -> Written:
         reply = await writer.chat.complete(_request(plan, messages, attempt))
         latency += reply.latency_s
         result = _judged(plan, reply)
-        calls.append(_call(reply, messages, result.reason))
+        calls.append({**call_record(reply, messages, _storable(reply.text)), "problem": result.reason})
         if result.outcome in ("ok", "api_error"):
             break
         messages = asked
@@ -214,37 +213,16 @@ def _request(plan: WritingPlan, messages: Sequence[Message], attempt: int) -> Re
         tuple(messages),
         plan.writer.sampling,
         schema=answer_schema(),
-        seed=int(np.random.default_rng([plan.seed, _ATTEMPT, plan.number, plan.start, attempt]).integers(2**31)),
+        seed=int(np.random.default_rng([plan.seed, _ATTEMPT, plan.number, attempt]).integers(2**31)),
         item_id=plan.id,
         turn=attempt,
         role="task writer",
     )
 
 
-def _call(reply: Reply, messages: Sequence[Message], problem: str) -> dict[str, Any]:
-    return {
-        "text": _storable(reply.text),
-        "characters": len(reply.text),
-        "outcome": reply.outcome,
-        "finish_reason": reply.finish_reason,
-        "usage": dict(reply.usage),
-        "model": reply.model,
-        "prompt_hash": messages_hash(messages),
-        "problem": problem,
-    }
-
-
 def _storable(text: str) -> str:
     """A model's words as a file can hold them: cut where a server went wild, without half characters."""
     return text[:LONGEST_ANSWER].encode("utf-8", "replace").decode()
-
-
-def _starts(plan: WritingPlan, here: dict[str, Written]) -> list[WritingPlan]:
-    """The plan and, after each start that ended as `api_error`, the next one; the last is what counts."""
-    plans = [plan]
-    while (earlier := here.get(plans[-1].id)) and earlier.outcome == "api_error":
-        plans.append(replace(plan, start=len(plans)))
-    return plans
 
 
 def _check_once(inspirations: Sequence[Inspiration]) -> None:

@@ -65,12 +65,15 @@ class Written:
 
 @dataclass(frozen=True)
 class WrittenScenarios:
-    """What came of all prompts, in their order. found: how many lay there already; ids: of every record that belongs
-    to this result, those of earlier starts that ended as `api_error` included."""
+    """What came of all prompts, in their order. found: how many lay there already."""
 
     written: tuple[Written, ...]
     found: int
-    ids: tuple[str, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of every record that belongs to this result."""
+        return tuple(one.id for one in self.written)
 
     @property
     def scenarios(self) -> tuple[Scenario, ...]:

@@ -34,6 +34,11 @@ def write_manifest(stage_dir: Path, manifest: Manifest, name: str = MANIFEST) ->
     write_atomically(stage_dir / name, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
 
 
+def n_unanswered(manifest: Manifest) -> int:
+    """How many items of a complete stage no server gave an answer to, over all its files."""
+    return sum(manifest.get("unanswered", {}).values())
+
+
 def describe_files(stage_dir: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """sha256, bytes and modification time of each file, folders with all that is in them, by relative path.
 

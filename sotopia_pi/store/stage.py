@@ -24,6 +24,7 @@ from sotopia_pi.store.manifest import (
 from sotopia_pi.store.notebook import Notebook, assigned_names, project_root, read_notebook
 from sotopia_pi.store.params import ParameterError, check_run_name, check_values
 from sotopia_pi.store.progress import PROGRESS, Progress
+from sotopia_pi.store.unanswered import earlier_attempts, is_unanswered, set_aside
 
 PLAIN = (str, int, float, bool, list, dict, type(None))
 IPYTHON_NAMES = {"In", "Out", "exit", "quit", "get_ipython", "open"}
@@ -70,6 +71,7 @@ class Stage:
         self._root = root
         self._in_pipeline = owned_by_pipeline(self.run_dir)
         self._inputs: dict[str, str | None] = {}
+        self._begun: set[str] = set()
         self._started = time.monotonic()
         self.dir.mkdir(parents=True, exist_ok=True)
         for left_over in (MANIFEST, PART, PROGRESS):
@@ -84,9 +86,14 @@ class Stage:
     def items(self, file: str, wanted: Iterable[str] = ()) -> ItemFile:
         """An items file of this stage, to read what is there and append what is missing.
 
-        wanted: ids that this stage is going to name; those set aside as stale by other settings are taken back.
+        Missing is also what a server's fault ended in an earlier start: it is set aside when this stage first opens
+        the file. wanted: ids that this stage is going to name; those set aside as stale by other settings are taken
+        back.
         """
         items = ItemFile(self.path(file))
+        if file not in self._begun:
+            self._begun.add(file)
+            set_aside(items)
         stale = ItemFile(items.path.with_suffix(".stale.jsonl"))
         absent = set(wanted) - items.ids()
         for item in stale.read() if absent else ():
@@ -157,6 +164,8 @@ class Stage:
     ) -> None:
         """Close the stage: set stale items aside, write the manifest, print the table of counts.
 
+        Items to which no server gave an answer are counted, and the stage runs again at the next start.
+
         items: ids that belong to this result, by file. artefacts: other files and folders. counts: what went in, was
         kept, dropped, failed, by label. notes: what the run card should know (models, prompts, temperatures, seeds).
         """
@@ -166,6 +175,7 @@ class Stage:
             moved = self._keep(file, ids)
             if moved:
                 counts[f"set aside as stale from {file}"] = moved
+        unanswered, told = self._unanswered(items)
         names = [*items, *(name.rstrip("/") for name in artefacts)]
         files = describe_files(self.dir, names)
         manifest: Manifest = {
@@ -175,8 +185,9 @@ class Stage:
             "inputs": dict(sorted(self._inputs.items())),
             "files": files,
             "items": items,
+            "unanswered": unanswered,
             "digests": result_digests(self.dir, files),
-            "counts": counts,
+            "counts": counts | told,
             "notes": dict(notes or {}),
             "key": None,
             "wall_s": round(time.monotonic() - self._started, 1),
@@ -184,7 +195,7 @@ class Stage:
         }
         write_manifest(self.dir, manifest, PART if self._in_pipeline else MANIFEST)
         (self.dir / PROGRESS).unlink(missing_ok=True)
-        print(count_table(counts))
+        print(count_table(manifest["counts"]))
 
     def _keep(self, file: str, ids: Sequence[str]) -> int:
         """Set aside what is not named and cut off a torn line; an items file with no items exists too."""
@@ -197,6 +208,18 @@ class Stage:
                 f"{items.path}: {len(absent)} of {len(ids)} named items are not there, first {min(absent)}."
             )
         return moved
+
+    def _unanswered(self, items: Mapping[str, Sequence[str]]) -> tuple[dict[str, int], dict[str, int]]:
+        """File -> named items without an answer, and lines for the table of counts: these, and earlier attempts."""
+        left: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        for file, ids in items.items():
+            if n := sum(map(is_unanswered, ItemFile(self.path(file)).read())):
+                left[file] = counts[f"without an answer in {file}"] = n
+            attempts = earlier_attempts(self.path(file))
+            if n := sum(len(attempts.get(item_id, ())) for item_id in ids):
+                counts[f"earlier attempts without an answer in {file}"] = n
+        return left, counts
 
     def _command(self, stage: str, run: str | None = None) -> str:
         base = None if run else os.environ.get(COMMAND_VARIABLE)

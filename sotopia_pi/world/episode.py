@@ -106,7 +106,8 @@ class Policy(Protocol):
 class Episode:
     """One played task. policies: per side {"name", "digest"}. agent_side: side under study, None where both are.
 
-    outcome `policy_failed` is not a score: such an episode is never rated.
+    outcome: "policy_failed", or "policy_api_error" where a server gave no answer (`stages/interrupted.py`), is not a
+    score: such an episode is never rated.
     """
 
     id: str
