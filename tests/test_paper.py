@@ -28,6 +28,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 AT_ONCE = 16
 """Calls to one server at a time (the stages' default); what is in flight at a kill may be lost."""
+SLOW_S = 0.3
+"""Of an answer while a run is to be killed, so that the stage is still far from its end then."""
 KEY = "-".join(("sk", "planted", "0123456789abcdefghij"))
 """Looks like a key and is none."""
 PRESET = """
@@ -150,13 +152,15 @@ def test_it_runs_to_a_trained_adapter_and_a_results_page_with_a_third_of_all_cal
 def test_killed_while_playing_and_while_evaluating_it_ends_as_if_nothing_had_been(mistral, tmp_path):
     """`exact` plays the local model bit-equal however its conversations meet; server and training are so anyway."""
     words = ("--set", "exact=true")
-    with FaultServer(in_role, latency_s=0.02) as server:
+    with FaultServer(in_role) as server:
         whole, killed = (project(tmp_path / name, mistral, server.url) for name in ("whole", "killed"))
         done = run(whole, *words)
         assert done.returncode == 0, done.stdout + done.stderr
         begun = len(server.requests)
         for stage in ("02_expert_episodes", "06_social_evaluation"):
-            kill_after(killed, stage, 20, *words)
+            server.latency_s = SLOW_S
+            kill_after(killed, stage, 10, *words)
+            server.latency_s = 0.0
             kept, asked = paid_for(killed), len(server.requests)
             done = run(killed, *words, "--only", stage)
             assert done.returncode == 0, done.stdout + done.stderr
