@@ -255,10 +255,3 @@ def test_the_mask_colours_exactly_the_own_words():
     with pytest.raises(ValueError, match="2 tokens and 1 mask"):
         mask_html(["a", "b"], [True])
     assert "0 tokens" in seen(mask_html([], [])).text
-
-
-def test_a_slip_is_told_from_what_was_meant():
-    one, played, _ = hostile_case("plain")
-    turns = tuple(replace(turn, slip=turn.index == 2) for turn in played.turns)
-    page = episode_html(one, replace(played, turns=turns), [], reason="")
-    assert page.count("a slip on purpose") == 1 and "a slip on purpose" not in episode_html(one, played, [], reason="")

@@ -206,8 +206,7 @@ def _turn(turn: Turn, characters: Sequence[Character]) -> str:
     )
     words = escaped(turn.action.argument)
     said = f'<p class="said">{f"“{words}”" if kind == "speak" else words}</p>' if words else ""
-    slip = " (a slip on purpose, never learnt)" if turn.slip else ""
-    told = f'<span class="kind">{KINDS[turn.action.type]}{slip}</span>{said}'
+    told = f'<span class="kind">{KINDS[turn.action.type]}</span>{said}'
     return f'<li class="turn side{turn.side} {kind}"><b>{who}</b> {told}</li>'
 
 

@@ -46,7 +46,6 @@ class Collected:
             **{f"failed: {outcome}": n for outcome, n in failed.items()},
             **{f"ended: {ending}": n for ending, n in sorted(endings.items())},
             "turns that failed to parse": sum(turn.failed for e in self.episodes for turn in e.turns),
-            **({"slips": slips} if (slips := sum(t.slip for e in self.episodes for t in e.turns)) else {}),
         }
 
 
