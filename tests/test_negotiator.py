@@ -12,7 +12,7 @@ from sotopia_pi.models.negotiator import Expert, Style, Temper, cover_reason, di
 from sotopia_pi.models.phrasing import VOICES, expert_phrases, filled, partner_phrases, speak, voice_of
 from sotopia_pi.models.strategy import all_deals
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
-from sotopia_pi.world.deals import DealState
+from sotopia_pi.world.deals import DealState, follow
 from sotopia_pi.world.episode import Rules, observe
 from sotopia_pi.world.leaks import leaked
 from sotopia_pi.world.population import characters
@@ -112,26 +112,29 @@ class Wishes:
         )
 
 
-def test_of_choices_it_gives_one_at_a_time_what_costs_least_where_least_is_at_stake(tasks):
+def test_of_choices_it_gives_one_at_a_time_the_one_that_costs_least(tasks):
     wishes = Wishes(tasks)
-    assert [sorted(wishes.points[name].values()) for name in (wishes.least, wishes.middle, wishes.most)] == [
-        [0, 1, 2], [0, 2, 3], [0, 3, 5]
-    ]  # fmt: skip
     offers = offers_of(wishes.task, wishes.talk(wishes.worst), 0)
     assert offers[0] == wishes.best
-    steps = [
-        {name: wishes.points[name][after[name]] for name in before if before[name] != after[name]}
-        for before, after in itertools.pairwise(offers)
-    ]
-    assert steps == [{wishes.least: 1}, {wishes.least: 0}, {wishes.middle: 2}, {wishes.middle: 0}]
+    worth = [sum(wishes.points[name][option] for name, option in offer.items()) for offer in offers]
+    for (before, after), lost in zip(itertools.pairwise(offers), -np.diff(worth), strict=True):
+        (name,) = [name for name in before if before[name] != after[name]]
+        cheaper = [
+            wishes.points[other][before[other]] - points
+            for other in wishes.points
+            for points in wishes.points[other].values()
+            if points < wishes.points[other][before[other]]
+        ]
+        assert lost == min(cheaper), f"{name} went from {before[name]} to {after[name]}"
+    assert len(offers) >= 4, "three concessions without an answer and a last offer"
 
 
-def test_of_choices_it_names_all_of_its_offer_with_what_weighs_most_first(tasks):
+def test_of_choices_it_names_only_what_it_still_asks_for(tasks):
     wishes = Wishes(tasks)
-    said = said_by(wishes.talk(wishes.worst), 0)
-    assert f"{wishes.best[wishes.most]}, {wishes.best[wishes.middle]}, {wishes.best[wishes.least]}" in said[0]
-    asked = f"{wishes.best[wishes.most]}, {wishes.best[wishes.middle]}, {wishes.half[wishes.least]}"
-    assert f"I ask for {asked}" in said[1]
+    met = wishes.worst | {wishes.middle: wishes.best[wishes.middle], wishes.least: wishes.half[wishes.least]}
+    said = said_by(wishes.talk(met), 0)
+    assert all(option in said[0] for option in wishes.best.values())
+    assert f"I ask for {wishes.best[wishes.most]}, the rest as you wish" in said[1]
 
 
 def test_it_keeps_what_the_other_gives_back_of_what_it_had_given_up(tasks):
@@ -141,6 +144,14 @@ def test_it_keeps_what_the_other_gives_back_of_what_it_had_given_up(tasks):
     given = [offer[wishes.least] for offer in offers]
     assert given[0] == wishes.best[wishes.least] and wishes.best[wishes.least] not in given[1:3]
     assert given[3] == back[wishes.least]
+
+
+def test_it_names_everything_where_the_other_has_just_named_nothing(tasks):
+    wishes = Wishes(tasks)
+    episode = wishes.talk(wishes.worst, "Hm.")
+    offer = follow(wishes.task.payoff.issues, episode.turns[:5]).offers[0]
+    said = read(said_by(episode, 0)[2], wishes.task.payoff.issues, 0).terms
+    assert said == offer != wishes.best
 
 
 def test_it_takes_a_good_deal_from_one_who_is_about_to_go_and_no_bad_one():

@@ -208,14 +208,16 @@ class Expert:
 
     def _words(self, observation: Observation, choice: Choice, phrase: str) -> str:
         """The phrasing with its terms: the whole offer, and in a concession also what is given."""
-        side, issues = observation.side, by_weight(observation.issues, observation.stakes)
-        terms = kept_terms(issues, choice.deal, side)
-        mine = history(observation).offers(side)
+        side, heard = observation.side, history(observation)
+        issues = by_weight(observation.issues, observation.stakes)
+        mine = heard.offers(side)
         if not mine:
-            return filled(phrase, terms=terms)
+            return filled(phrase, terms=kept_terms(issues, choice.deal, side))
+        answered = heard.standing(1 - side) if heard.moves[-1].clear else None
+        terms = kept_terms(issues, choice.deal, side, answered)
         first = issues[0].name
         rising = issues[0].kind == "amount" and choice.deal[first] > mine[-1][first]
-        return filled(phrase, terms=terms, give=given_terms(issues, mine[-1], choice.deal, side, rising))
+        return filled(phrase, terms=terms, give=given_terms(issues, mine[-1], choice.deal, side, rising, answered))
 
     def _reason(self, observation: Observation, voice: str, rng: np.random.Generator) -> str:
         """The harmless reason the goal allows, once; after that, and where there is none, a polite refusal."""

@@ -114,20 +114,16 @@ class Menu:
         """The next offer after `last`: up to `drop` of utility given for what the other asked for, nothing taken back,
         nothing moved on which the two agree by now; one issue at a time where that is possible.
 
-        Of choices it is the single change that costs least, whatever `drop` says, and of several that cost the same the
-        one where least is at stake: mostly the next best place, then hour, then day. Where no single gift of items is
-        small enough, a gift against a smaller return ("the lamp for you, then the mug for me"); `last` itself where
-        nothing is left to give.
+        Of choices it is the single change that costs least, whatever `drop` says: mostly the next best day, hour or
+        place. Where no single gift of items is small enough, a gift against a smaller return ("the lamp for you, then
+        the mug for me"); `last` itself where nothing is left to give.
         """
         start, before = self.stakes.utility(last), liking(self.issues, last, theirs, 1 - self.side)
         lower = [(u, deal) for u, deal in self.deals if self.lowest() - EPS <= u < start - EPS]
         agreed = {name for name, option in last.items() if theirs and theirs[-1][name] == option}
         gifts = [(u, deal) for u, deal in lower if self._only_gives(last, deal, agreed)]
         if theirs and any(issue.kind == "choice" for issue in self.issues):
-            single = [
-                (-u, self._at_stake(last, deal), i) for i, (u, deal) in enumerate(gifts) if _n_changed(last, deal) == 1
-            ]
-            return gifts[min(single)[2]][1] if single else last
+            return next((deal for _, deal in gifts if _n_changed(last, deal) == 1), last)
         within = [(u, deal) for u, deal in gifts if u >= start - drop - EPS]
         fit = [(u, deal) for u, deal in within if _n_changed(last, deal) == 1] or within
         if not fit:
@@ -158,10 +154,6 @@ class Menu:
             else self._points(name, option) <= self._points(name, last[name]) + EPS
             for name, option in deal.items()
         )
-
-    def _at_stake(self, last: Deal, deal: Deal) -> float:
-        """Points of the best option of the one issue that two deals settle differently."""
-        return max(self.stakes.points[next(name for name in last if last[name] != deal[name])].values())
 
     def _points(self, issue: str, option: int | str) -> float:
         table = self.stakes.points.get(issue, 0)

@@ -18,29 +18,38 @@ def spoken_terms(issues: Sequence[Issue], deal: Deal, speaker: int, clause: bool
     return ", ".join(parts)
 
 
-def kept_terms(issues: Sequence[Issue], deal: Deal, speaker: int) -> str:
-    """A complete deal in the shortest words that are still clear: items by what the speaker keeps.
+def kept_terms(issues: Sequence[Issue], deal: Deal, speaker: int, answered: Deal | None = None) -> str:
+    """A complete deal in the shortest words that are still clear: items by what the speaker keeps, choices by what is
+    to be other than in the offer that it answers.
 
-    "I keep the lamp and the rug, you get the rest" | otherwise as `spoken_terms`, shares as short sentences.
-    issues: items are named in this order.
+    "I keep the lamp and the rug, you get the rest" | "Tuesday and 2 pm, the rest as you wish" | otherwise as
+    `spoken_terms`, shares as short sentences. issues: items are named in this order. answered: the other's offer,
+    where it was the last thing said; without it choices are named in full.
     """
     items = [issue.name for issue in issues if issue.kind == "item"]
     mine = [name for name in items if deal[name] == speaker]
     if not items:
+        other = [
+            str(deal[i.name]) for i in issues if i.kind == "choice" and answered and answered[i.name] != deal[i.name]
+        ]
+        if 0 < len(other) < len(issues):
+            return f"{' and '.join(other)}, the rest as you wish"
         return spoken_terms(issues, deal, speaker, clause=True)
     if len(mine) == len(items):
         return f"I keep {listed(mine)}"
     return f"I keep {listed(mine)}, you get the rest" if mine else f"you get {listed(items)}"
 
 
-def given_terms(issues: Sequence[Issue], before: Deal, after: Deal, speaker: int, rising: bool) -> str:
+def given_terms(
+    issues: Sequence[Issue], before: Deal, after: Deal, speaker: int, rising: bool, answered: Deal | None = None
+) -> str:
     """A new offer of the speaker as a step from its last one, with the whole of the new terms.
 
     "I come down to $85" | "I go up to 6 days" | "you can have the rug: I keep the lamp, you get the rest" |
-    "I ask for Tuesday, 2 pm, the pizzeria". rising: whether the number goes up. Where more than one item changed, the
-    terms alone.
+    "I ask for Tuesday and 2 pm, the rest as you wish". rising: whether the number goes up. Where more than one item
+    changed, the terms alone. answered: as for `kept_terms`.
     """
-    terms = kept_terms(issues, after, speaker)
+    terms = kept_terms(issues, after, speaker, answered)
     changed = [issue for issue in issues if before[issue.name] != after[issue.name]]
     if any(issue.kind == "choice" for issue in issues):
         return f"I ask for {terms}"
