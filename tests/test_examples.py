@@ -142,16 +142,6 @@ def test_none_teaches_nothing_whether_chosen_or_failed(tasks, renderer):
     assert built.counts["own turns"] == 3 and built.counts["turns without loss"] == 2
 
 
-def test_a_slip_is_read_and_never_learnt(tasks, renderer):
-    slip = Turn(2, 0, Action("speak", "So long."), slip=True)
-    episode = written(tasks[0], Action("speak", "I say 5."), Action("speak", "No."), slip, Action("speak", "Hm?"),
-                      Action("speak", "I say 6."))  # fmt: skip
-    built = build_examples([episode], kept((episode.id, 0)), tasks, renderer)
-    assert built.counts["turns without loss"] == 1
-    assert "So long." in renderer.tokenizer.decode(built.examples[0].ids)
-    assert learnt(built.examples[0], renderer) == ["I say 5.<|im_end|>", "I say 6.<|im_end|>"]
-
-
 def test_a_side_without_anything_to_learn_is_counted_and_left_out(tasks, renderer):
     episode = written(tasks[0], Action("none"), Action("speak", "Hello?"), Action("none"))
     built = build_examples([episode], kept((episode.id, 0), (episode.id, 1)), tasks, renderer)

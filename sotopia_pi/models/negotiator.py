@@ -2,7 +2,7 @@
 
 It opens at its best, gives a step at a time, accepts what is as good as its own next offer, takes any good deal from
 one who is about to go, says when an offer is its last, and walks away from bad deals and from those who do not move.
-Every offer has complete terms. Character decides the manner: patience and voice.
+Every offer has complete terms. Character decides the manner: firmness, patience and voice.
 """
 
 import re
@@ -23,10 +23,6 @@ from sotopia_pi.world.payoffs import Deal, Issue, SidePayoff
 from sotopia_pi.world.reader_agreement import announces_leaving
 from sotopia_pi.world.wording import given_terms, kept_terms
 
-_SLIP = 1
-THANKS_SHARE = 0.3
-"""Share of the slips that are thanks."""
-
 Intent = Literal["open", "concede", "hold", "last", "accept", "ask", "leave"]
 
 
@@ -35,36 +31,34 @@ class Style:
     """What all experts share, in own utility (0 = walking away, 1 = best).
 
     step: size of a concession in amounts and items, the largest gift that fits into it; take: least utility accepted
-    rather than leaving without a deal; gestures: share in [0, 1] of acceptances that it answers with a gesture or a
-    deed instead of thanks; slips: share of its turns in [0, 1] in which it is made to do what a learner does wrongly,
-    to say again what it said or to give thanks for a deal that nobody made.
+    rather than leaving without a deal; gestures: share of holds in [0, 1] that are a gesture instead of words.
     """
 
     step: float = 0.2
     take: float = 0.08
-    gestures: float = 0.2
-    slips: float = 0.0
+    gestures: float = 0.05
 
 
 @dataclass(frozen=True)
 class Temper:
     """How one character bargains.
 
-    patience: concessions in a row, without an answer to them, before it names its last offer. It never waits: whoever
+    firmness: holds before the first concession; patience: holds between unanswered ones. Both are small: whoever
     learns from one that repeats itself learns to repeat itself, and this partner gains nothing by being waited for.
     """
 
+    firmness: int
     patience: int
 
 
 def temper_of(character: Character) -> Temper:
-    """Two concessions; one more of calm and conscientious people, one less of disagreeable ones.
+    """Less agreeable people hold first; calm and conscientious people hold in between.
 
     Character alone decides: a temper drawn by chance could not be told from anything a cloned model sees.
     """
     agreeable = trait_level(character.big_five, "agreeableness")
     calm = trait_level(character.big_five, "conscientiousness") - trait_level(character.big_five, "neuroticism")
-    return Temper(patience=2 + int(calm > 1) - int(agreeable < 0))
+    return Temper(firmness=int(agreeable < 0), patience=int(calm > 1))
 
 
 @dataclass(frozen=True)
@@ -101,27 +95,35 @@ def _planned(
     mine = heard.offers(side)
     if not mine:
         return Choice("open", menu.best)
-    script = _script(temper, bool(theirs))
-    intent = script[min(_since_their_last_step(menu, heard, side), len(script) - 1)]
+    since, answered = _since_their_last_step(menu, heard, side)
+    script = _script(temper, answered, bool(theirs))
+    intent = script[min(since, len(script) - 1)]
+    if warned and intent == "hold":
+        intent = "concede"
     if intent == "leave":
         return Choice("leave")
     last = menu.with_gifts(mine[-1], heard.standing(1 - side))
-    if intent == "ask":
+    if intent in ("hold", "ask"):
         return Choice(intent, last)
     offer = menu.give(last, style.step, theirs)
     return Choice("hold" if intent == "concede" and offer == last else intent, offer)
 
 
-def _script(temper: Temper, heard_terms: bool) -> list[Intent]:
+def _script(temper: Temper, answered: bool, heard_terms: bool) -> list[Intent]:
     """What to do at each turn since the other last moved."""
     if not heard_terms:
         return ["ask", "ask", "ask", "last", "leave"]
-    return ["concede"] * temper.patience + ["last", "leave"]
+    first = [] if answered else ["hold"] * temper.firmness
+    wait = ["hold"] * temper.patience
+    return [*first, "concede", *wait, "concede", *wait, "last", "leave"]
 
 
-def _since_their_last_step(menu: Menu, heard: History, side: int) -> int:
-    """Own turns since the other's standing offer last became better. The first offers of both count as no step."""
-    best, since, opened = None, 0, False
+def _since_their_last_step(menu: Menu, heard: History, side: int) -> tuple[int, bool]:
+    """(own turns since the other's standing offer last became better, whether it ever did).
+
+    The first offers of both sides count as no step.
+    """
+    best, since, answered, opened = None, 0, False, False
     for move in heard.moves:
         if move.side == side:
             since += opened
@@ -129,8 +131,8 @@ def _since_their_last_step(menu: Menu, heard: History, side: int) -> int:
         elif move.offer is not None:
             value = menu.stakes.utility(move.offer)
             if best is None or value > best + EPS:
-                since, best = 0, value
-    return since
+                since, answered, best = 0, best is not None, value
+    return since, answered
 
 
 class Expert:
@@ -152,20 +154,7 @@ class Expert:
         self.digest = content_id("policy", body)
 
     async def act(self, observation: Observation, seed: int) -> Decision:
-        slip = self._slip(observation, np.random.default_rng([self.seed, seed, _SLIP])) if self.style.slips else None
-        if slip is not None:
-            return Decision(slip, slip=True)
         return Decision(self.decide(observation, np.random.default_rng([self.seed, seed])))
-
-    def _slip(self, observation: Observation, rng: np.random.Generator) -> Action | None:
-        """What goes wrong at this turn, None where nothing does: before the first offers and after a deal."""
-        heard = history(observation)
-        if rng.random() >= self.style.slips or heard.agreed is not None or not all(heard.offers(s) for s in (0, 1)):
-            return None
-        if rng.random() < THANKS_SHARE:
-            return Action("speak", pick(expert_phrases()["thanks"][voice_of(observation.me)], rng))
-        own = [turn.action for turn in observation.turns if turn.side == observation.side]
-        return own[-1]
 
     def decide(self, observation: Observation, rng: np.random.Generator) -> Action:
         stakes = need_stakes(observation, self.name)
@@ -185,22 +174,16 @@ class Expert:
         """
         deal_before = history(replace(observation, turns=observation.turns[:-1])).agreed
         if deal_before is None and heard.moves[-1].side != observation.side:
-            return self._thanks(voice_of(observation.me), rng)
+            return Action("speak", pick(expert_phrases()["thanks"][voice_of(observation.me)], rng))
         return Action("leave")
-
-    def _thanks(self, voice: str, rng: np.random.Generator) -> Action:
-        bank = expert_phrases()
-        if rng.random() >= self.style.gestures:
-            return Action("speak", pick(bank["thanks"][voice], rng))
-        if rng.random() < 0.5:
-            return Action("non-verbal communication", pick(bank["gesture"][voice], rng))
-        return Action("action", pick(bank["deed"][voice], rng))
 
     def _say(self, observation: Observation, choice: Choice, rng: np.random.Generator) -> Action:
         voice, bank = voice_of(observation.me), expert_phrases()
         phrase = pick(bank[choice.intent][voice], rng)
         if choice.intent == "leave":
             return Action("leave", phrase)
+        if choice.intent == "hold" and rng.random() < self.style.gestures:
+            return Action("non-verbal communication", pick(bank["gesture"][voice], rng))
         said = self._words(observation, choice, phrase)
         if choice.intent in ("open", "concede", "hold", "ask") and _asked_why(observation):
             said = f"{self._reason(observation, voice, rng)} {said}"
@@ -257,11 +240,3 @@ def _asked_why(observation: Observation) -> bool:
 def expert(seed: int = 0) -> Expert:
     """The expert. seed: changes its habits and phrasings, not its rules."""
     return Expert(seed)
-
-
-def disturbed_expert(seed: int = 0) -> Expert:
-    """The expert, made to slip at one turn in eight: whoever learns from its other turns sees how to get out again.
-
-    Noise injection while demonstrations are collected: Laskey et al. 2017, DART, arXiv 1703.09327.
-    """
-    return Expert(seed, Style(slips=0.125))

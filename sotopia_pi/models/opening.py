@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sotopia_pi.models.limits import Budget, Limited
 from sotopia_pi.models.llm_policy import LLMPolicy
 from sotopia_pi.models.meter import Meter
-from sotopia_pi.models.negotiator import disturbed_expert, expert
+from sotopia_pi.models.negotiator import expert
 from sotopia_pi.models.partner import evaluation_partner, training_partner
 from sotopia_pi.models.reply_cache import Cached
 from sotopia_pi.models.roles import SCRIPTED, ModelSpec
@@ -129,8 +129,6 @@ def scripted_policy(name: str, seed: int = 0) -> Policy:
     match name:
         case "expert":
             return expert(seed)
-        case "disturbed-expert":
-            return disturbed_expert(seed)
         case "partner":
             return evaluation_partner(seed)
         case "training-partner":

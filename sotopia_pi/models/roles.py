@@ -36,7 +36,6 @@ KINDS_OF_ROLE: dict[str, tuple[Kind, ...]] = {
 }
 SCRIPTED = (
     "expert",
-    "disturbed-expert",
     "partner",
     "training-partner",
     "always-accept",

@@ -114,16 +114,18 @@ class Menu:
         """The next offer after `last`: up to `drop` of utility given for what the other asked for, nothing taken back,
         nothing moved on which the two agree by now; one issue at a time where that is possible.
 
-        Of choices it is the single change that costs least, whatever `drop` says: mostly the next best day, hour or
-        place. Where no single gift of items is small enough, a gift against a smaller return ("the lamp for you, then
-        the mug for me"); `last` itself where nothing is left to give.
+        Of choices one gives the one that costs least, what the other asks for if that is possible at all, whatever
+        `drop` says. Where no single gift of items is small enough, a gift against a smaller return ("the lamp for you,
+        then the mug for me"); `last` itself where nothing is left to give.
         """
         start, before = self.stakes.utility(last), liking(self.issues, last, theirs, 1 - self.side)
         lower = [(u, deal) for u, deal in self.deals if self.lowest() - EPS <= u < start - EPS]
         agreed = {name for name, option in last.items() if theirs and theirs[-1][name] == option}
         gifts = [(u, deal) for u, deal in lower if self._only_gives(last, deal, agreed)]
         if theirs and any(issue.kind == "choice" for issue in self.issues):
-            return next((deal for _, deal in gifts if _n_changed(last, deal) == 1), last)
+            single = [deal for _, deal in gifts if _n_changed(last, deal) == 1]
+            asked = [deal for deal in single if all(o in (last[name], theirs[-1][name]) for name, o in deal.items())]
+            return next(iter(asked or single), last)
         within = [(u, deal) for u, deal in gifts if u >= start - drop - EPS]
         fit = [(u, deal) for u, deal in within if _n_changed(last, deal) == 1] or within
         if not fit:

@@ -139,8 +139,8 @@ def side_examples(
 
 
 def teaches(turn: Turn) -> bool:
-    """Whether a turn carries a loss: anything but a `none` and a slip, and never one that stands in for a failure."""
-    return not turn.failed and not turn.slip and turn.action.type != "none"
+    """Whether a turn carries a loss: anything but a `none`, and never one that stands in for a failure."""
+    return not turn.failed and turn.action.type != "none"
 
 
 def _turn_example(episode: Episode, turn: Turn, task: SocialTask, rules: Rules, renderer: Renderer) -> SFTExample:

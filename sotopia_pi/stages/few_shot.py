@@ -14,13 +14,12 @@ FEWEST_TURNS = 6
 def few_shot_examples(played: Played, n: int) -> tuple[tuple[str, ...], ...]:
     """The n expert conversations shown to the few-shot base, as lines: the goal, then what You and the Other said.
 
-    Short ones with a deal and without a slip, of n different families; which ones depends on the episodes alone.
+    Short ones with a deal, of n different families; which ones depends on the episodes alone.
     """
     agreed = {r.episode_id for r in played.ratings if r.parts.get("deal") and r.parts["has_zone"]}
     by_family: dict[str, Episode] = {}
     for episode in sorted(played.episodes, key=lambda e: (len(e.turns), e.id)):
-        whole = len(episode.turns) >= FEWEST_TURNS and not any(turn.slip for turn in episode.turns)
-        if episode.id in agreed and whole:
+        if episode.id in agreed and len(episode.turns) >= FEWEST_TURNS:
             by_family.setdefault(episode.family, episode)
     return tuple(_lines(played, by_family[family]) for family in sorted(by_family)[:n])
 

@@ -52,8 +52,7 @@ class Turn:
     """One turn of an episode.
 
     index: 0-based position in the episode; side: 0 or 1. `failed` marks a `none` that stands
-    in for an output nobody could parse: it is never the same thing as a chosen `none`. `slip` marks a turn in which
-    a policy was made to act against its own decision; it is played and never learnt.
+    in for an output nobody could parse: it is never the same thing as a chosen `none`.
     calls: one record per model call behind the turn (raw text, token ids, outcome, usage, model),
     empty for scripted policies. Latencies live in `timing` and are no part of equality.
     """
@@ -64,7 +63,6 @@ class Turn:
     failed: bool = False
     calls: tuple[dict[str, Any], ...] = ()
     timing: dict[str, float] = field(default_factory=dict, compare=False)
-    slip: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -72,7 +70,6 @@ class Turn:
             "side": self.side,
             **self.action.to_dict(),
             "failed": self.failed,
-            **({"slip": True} if self.slip else {}),
             "calls": list(self.calls),
             "timing": dict(self.timing),
         }
@@ -86,5 +83,4 @@ class Turn:
             failed=record.get("failed", False),
             calls=tuple(record.get("calls", ())),
             timing=record.get("timing", {}),
-            slip=record.get("slip", False),
         )

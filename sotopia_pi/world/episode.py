@@ -81,16 +81,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy decided. action None = the output stayed unparsable after all attempts; `failure` says why.
-
-    slip: the action goes against what the policy would have done (`models.negotiator.Style.slips`).
-    """
+    """What a policy decided. action None = the output stayed unparsable after all attempts; `failure` says why."""
 
     action: Action | None
     calls: tuple[dict[str, Any], ...] = ()
     failure: str = ""
     timing: dict[str, float] = field(default_factory=dict, compare=False)
-    slip: bool = False
 
 
 class Policy(Protocol):
@@ -198,7 +194,7 @@ async def play(plan: EpisodePlan) -> Episode:
         decision = await plan.policies[side].act(observe(plan.task, side, turns, plan.rules), seed)
         failed = decision.action is None
         action = decision.action or Action("none")
-        turns.append(Turn(len(turns), side, action, failed, decision.calls, decision.timing, decision.slip))
+        turns.append(Turn(len(turns), side, action, failed, decision.calls, decision.timing))
         if failed and plan.rules.on_failure == "fail":
             ending, failure = "failed", f"side {side}, turn {len(turns) - 1}: {decision.failure}"
         else:
