@@ -154,7 +154,7 @@ def test_the_next_start_goes_on_from_the_turn_that_had_no_answer(tmp_path):
 
 
 def test_turns_played_before_are_repeated_with_all_that_is_known_of_them():
-    turns = [Turn(0, 0, Action("none"), failed=True, calls=({"text": "?"},)), Turn(1, 1, Action("leave"), slip=True)]
+    turns = [Turn(0, 0, Action("none"), failed=True, calls=({"text": "?"},)), Turn(1, 1, Action("leave"))]
     plan, requests = plan_of()
     episode = asyncio.run(play_on(plan, turns))
     assert list(episode.turns) == turns and episode.ending == "left" and not requests

@@ -39,7 +39,7 @@ class GoingOn:
         if len(observation.turns) >= len(self.turns):
             return await self.policy.act(observation, seed)
         turn = self.turns[len(observation.turns)]
-        return Decision(None if turn.failed else turn.action, turn.calls, timing=turn.timing, slip=turn.slip)
+        return Decision(None if turn.failed else turn.action, turn.calls, timing=turn.timing)
 
 
 def _broken_off(plan: EpisodePlan, outage: NoAnswer, wall_s: float) -> Episode:
