@@ -83,7 +83,7 @@ class FaultServer:
         self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
         self.closing = threading.Event()
-        self._http = _QuietServer(("127.0.0.1", 0), _handler(self))
+        self._http = _QuietServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
@@ -138,127 +138,127 @@ class _QuietServer(ThreadingHTTPServer):
             self.errors.append(sys.exception())
 
 
-def _handler(server: FaultServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one connection. owner: whose faults, replies and notes these are."""
 
-        def log_message(self, *_: object) -> None:
-            pass
+    owner: FaultServer
+    protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            known = [{"id": name, "object": "model"} for name in server.models or ("toy",)]
-            self.send_json(200, {"object": "list", "data": known})
+    def log_message(self, *_: object) -> None:
+        pass
 
-        def do_POST(self) -> None:
-            data = self.rfile.read(int(self.headers["Content-Length"]))
-            if not data:
+    def do_GET(self) -> None:
+        known = [{"id": name, "object": "model"} for name in self.owner.models or ("toy",)]
+        self.send_json(200, {"object": "list", "data": known})
+
+    def do_POST(self) -> None:
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if not data:
+            self.close_connection = True
+            return
+        body = json.loads(data)
+        fault = self.owner.begin(body, self.headers["Authorization"])
+        answered = False
+        try:
+            time.sleep(self.owner.latency_s)
+            answered = self.answer(body, fault)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+        finally:
+            self.owner.end(answered)
+
+    def answer(self, body: dict[str, Any], fault: str | None) -> bool:
+        """Whether a text was sent to its end."""
+        if self.owner.key and self.headers["Authorization"] != f"Bearer {self.owner.key}":
+            return self.refuse_key()
+        if self.owner.models and body["model"] not in self.owner.models:
+            return self.send_error_json(404, f"The model `{body['model']}` does not exist", "model_not_found")
+        if not self.owner.quota:
+            return self.send_error_json(429, "You exceeded your current quota", "insufficient_quota")
+        for field in self.owner.rejects:
+            if field in body:
+                return self.send_error_json(400, self.owner.rejection.format(field=field))
+        match fault:
+            case "rate_limit":
+                return self.send_error_json(429, "Slow down", retry_after=self.owner.faults.retry_after)
+            case "server_error":
+                return self.send_error_json(500, "Something broke")
+            case "hang":
+                self.owner.closing.wait(self.owner.hang_s)
                 self.close_connection = True
-                return
-            body = json.loads(data)
-            fault = server.begin(body, self.headers["Authorization"])
-            answered = False
-            try:
-                time.sleep(server.latency_s)
-                answered = self.answer(body, fault)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True
-            finally:
-                server.end(answered)
+                return False
+            case "drip":
+                return self.drip()
+        completion = completion_of(body, self.owner.reply(body), fault, self.owner.usage)
+        return self.send_stream(completion, fault) if body.get("stream") else self.send_whole(completion, fault)
 
-        def answer(self, body: dict[str, Any], fault: str | None) -> bool:
-            """Whether a text was sent to its end."""
-            if server.key and self.headers["Authorization"] != f"Bearer {server.key}":
-                return self.refuse_key()
-            if server.models and body["model"] not in server.models:
-                return self.send_error_json(404, f"The model `{body['model']}` does not exist", "model_not_found")
-            if not server.quota:
-                return self.send_error_json(429, "You exceeded your current quota", "insufficient_quota")
-            for field in server.rejects:
-                if field in body:
-                    return self.send_error_json(400, server.rejection.format(field=field))
-            match fault:
-                case "rate_limit":
-                    return self.send_error_json(429, "Slow down", retry_after=server.faults.retry_after)
-                case "server_error":
-                    return self.send_error_json(500, "Something broke")
-                case "hang":
-                    server.closing.wait(server.hang_s)
-                    self.close_connection = True
-                    return False
-                case "drip":
-                    return self.drip()
-            completion = completion_of(body, server.reply(body), fault, server.usage)
-            return self.send_stream(completion, fault) if body.get("stream") else self.send_whole(completion, fault)
+    def refuse_key(self) -> bool:
+        return self.send_error_json(401, f"Incorrect API key: {self.headers['Authorization']}", "invalid_api_key")
 
-        def refuse_key(self) -> bool:
-            return self.send_error_json(401, f"Incorrect API key: {self.headers['Authorization']}", "invalid_api_key")
+    def drip(self) -> bool:
+        """Never silent for long, and never done."""
+        self.send_bytes(200, b" " * HUGE, sent=1)
+        ends = time.monotonic() + self.owner.hang_s
+        while time.monotonic() < ends and not self.owner.closing.wait(0.02):
+            self.wfile.write(b" ")
+        self.close_connection = True
+        return False
 
-        def drip(self) -> bool:
-            """Never silent for long, and never done."""
-            self.send_bytes(200, b" " * HUGE, sent=1)
-            ends = time.monotonic() + server.hang_s
-            while time.monotonic() < ends and not server.closing.wait(0.02):
-                self.wfile.write(b" ")
+    def send_whole(self, completion: dict[str, Any], fault: str | None) -> bool:
+        data = json.dumps(completion).encode()
+        if fault == "torn_json":
+            self.send_bytes(200, data[: len(data) // 2])
+            return False
+        self.send_bytes(200, data, sent=len(data) // 2 if fault == "cut" else len(data))
+        return fault not in ("cut", "huge")
+
+    def send_stream(self, completion: dict[str, Any], fault: str | None) -> bool:
+        """A word an event; cut: the connection ends in the middle, torn_json: an event is half a JSON object."""
+        choice = completion["choices"][0]
+        kind = "refusal" if choice["message"].get("refusal") else "content"
+        words = (choice["message"].get(kind) or "").split(" ")
+        deltas = [{kind: word if i == 0 else f" {word}"} for i, word in enumerate(words)]
+        events = [{**completion, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
+        last = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
+        lines = [json.dumps(event) for event in (*events, {**completion, "choices": [last]})]
+        lines.append("[DONE]")
+        if fault in ("cut", "torn_json"):
+            lines = [*lines[: len(words) // 2], lines[len(words) // 2][:20]][: None if fault == "torn_json" else -1]
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in lines:
+            data = f"data: {line}\n\n".encode()
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        if fault == "cut":
             self.close_connection = True
             return False
+        self.wfile.write(b"0\r\n\r\n")
+        return fault not in ("torn_json", "huge")
 
-        def send_whole(self, completion: dict[str, Any], fault: str | None) -> bool:
-            data = json.dumps(completion).encode()
-            if fault == "torn_json":
-                self.send_bytes(200, data[: len(data) // 2])
-                return False
-            self.send_bytes(200, data, sent=len(data) // 2 if fault == "cut" else len(data))
-            return fault not in ("cut", "huge")
+    def send_error_json(self, status: int, message: str, code: str = "", retry_after: str = "") -> bool:
+        headers = {"Retry-After": retry_after} if retry_after else {}
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code or None}
+        self.send_json(status, {"error": error}, headers)
+        return False
 
-        def send_stream(self, completion: dict[str, Any], fault: str | None) -> bool:
-            """A word an event; cut: the connection ends in the middle, torn_json: an event is half a JSON object."""
-            choice = completion["choices"][0]
-            kind = "refusal" if choice["message"].get("refusal") else "content"
-            words = (choice["message"].get(kind) or "").split(" ")
-            deltas = [{kind: word if i == 0 else f" {word}"} for i, word in enumerate(words)]
-            events = [{**completion, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
-            last = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
-            lines = [json.dumps(event) for event in (*events, {**completion, "choices": [last]})]
-            lines.append("[DONE]")
-            if fault in ("cut", "torn_json"):
-                lines = [*lines[: len(words) // 2], lines[len(words) // 2][:20]][: None if fault == "torn_json" else -1]
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            for line in lines:
-                data = f"data: {line}\n\n".encode()
-                self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-            if fault == "cut":
-                self.close_connection = True
-                return False
-            self.wfile.write(b"0\r\n\r\n")
-            return fault not in ("torn_json", "huge")
+    def send_json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+        self.send_bytes(status, json.dumps(value).encode(), headers)
 
-        def send_error_json(self, status: int, message: str, code: str = "", retry_after: str = "") -> bool:
-            headers = {"Retry-After": retry_after} if retry_after else {}
-            error = {"message": message, "type": "invalid_request_error", "param": None, "code": code or None}
-            self.send_json(status, {"error": error}, headers)
-            return False
-
-        def send_json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
-            self.send_bytes(status, json.dumps(value).encode(), headers)
-
-        def send_bytes(
-            self, status: int, data: bytes, headers: dict[str, str] | None = None, sent: int | None = None
-        ) -> None:
-            """sent: bytes to send before the connection is cut; None or all of them: no cut."""
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data[:sent])
-            if sent is not None and sent < len(data):
-                self.close_connection = True
-
-    return Handler
+    def send_bytes(
+        self, status: int, data: bytes, headers: dict[str, str] | None = None, sent: int | None = None
+    ) -> None:
+        """sent: bytes to send before the connection is cut; None or all of them: no cut."""
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data[:sent])
+        if sent is not None and sent < len(data):
+            self.close_connection = True
 
 
 def completion_of(body: dict[str, Any], text: str, fault: str | None, usage: bool = True) -> dict[str, Any]:

@@ -6,38 +6,20 @@ import re
 from dataclasses import replace
 
 import pytest
+from toy_writer import DRAFT, GOOD
 
 from sotopia_pi.formats.inspirations import Inspiration
 from sotopia_pi.models.seam import Reply, Request, Sampling, ScriptedReplies
-from sotopia_pi.stages.judged_tasks import social_tasks
-from sotopia_pi.stages.near_duplicates import AGAINST, AMONG, near_duplicates
-from sotopia_pi.stages.scenario_names import names_in
-from sotopia_pi.stages.scenario_rules import Problem, problems_of
 from sotopia_pi.stages.task_writer import TaskWriter, WritingPlan, reread, training_examples, write, write_scenarios
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
-from sotopia_pi.stages.writer_prompt import Draft, UnreadableDraft, answer_schema, read_draft
+from sotopia_pi.stages.writer_prompt import UnreadableDraft, answer_schema, read_draft
 from sotopia_pi.stages.written import Written
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.store.unanswered import earlier_attempts, set_aside
 from sotopia_pi.world.characters import Relationship
-from sotopia_pi.world.population import characters, related_pairs
-from sotopia_pi.world.tasks import Scenario
+from sotopia_pi.world.population import characters
 
 PROMPT = Inspiration("social_iqa", 7, "Somebody forgot to water the neighbour's plants.")
-GOOD = {
-    "disagreement": "who replaces the plants",
-    "scenario": "Two neighbours meet in the stairwell. One of them looked after the plants of the other, and several "
-    "have withered.",
-    "goals": [
-        "Get the other to pay for new plants. <extra_info>You paid $60 for the orchid and would take $30.</extra_info>",
-        "Keep your peace with the other without paying much. <extra_info>You forgot the plants twice.</extra_info>",
-    ],
-    "relationship": 2,
-    "youngest": 18,
-    "oldest": 70,
-    "occupations": [],
-}
-DRAFT = read_draft(json.dumps(GOOD))
 
 
 def answer(**changes) -> str:
@@ -48,10 +30,6 @@ def writing(*replies, attempts=3, inspiration=PROMPT, seed=0):
     chat = ScriptedReplies(replies)
     plan = WritingPlan(TaskWriter(chat, "model-1", attempts=attempts), inspiration, seed)
     return asyncio.run(write(plan)), chat
-
-
-def rules(**changes) -> set[str]:
-    return {problem.rule for problem in problems_of(replace(DRAFT, **changes), characters().values())}
 
 
 class Answering:
@@ -257,111 +235,6 @@ def test_the_schema_closes_the_object_and_enumerates_the_levels():
     assert schema["properties"]["relationship"]["enum"] == [0, 1, 2, 3, 4, 5]
 
 
-# The rules
-
-
-def test_a_good_draft_breaks_no_rule():
-    assert problems_of(DRAFT, characters().values()) == []
-
-
-TEXT = GOOD["scenario"]
-
-
-@pytest.mark.parametrize(
-    ("rule", "changes"),
-    [
-        ("goals", {"goals": DRAFT.goals[:1]}),
-        ("goals", {"goals": (*DRAFT.goals, "Leave early and in peace.")}),
-        ("goals", {"goals": (DRAFT.goals[0], "  ")}),
-        ("goals", {"goals": (DRAFT.goals[0], "<extra_info></extra_info>")}),
-        ("goals", {"goals": (DRAFT.goals[0], DRAFT.goals[0].upper().replace("EXTRA_INFO", "extra_info"))}),
-        ("length", {"scenario": "Two people talk."}),
-        ("length", {"scenario": "they talk on " * 60}),
-        ("length", {"goals": (DRAFT.goals[0], "Win it.")}),
-        ("length", {"goals": (DRAFT.goals[0], "keep it all " * 70)}),
-        ("relationship", {"relationship": -1}),
-        ("relationship", {"relationship": 6}),
-        ("age", {"youngest": 17}),
-        ("age", {"oldest": 71}),
-        ("age", {"youngest": 50, "oldest": 40}),
-        ("age", {"scenario": TEXT + " One of them is 17 years old."}),
-        ("age", {"scenario": TEXT + " A 15-year-old student comes along."}),
-        ("age", {"scenario": TEXT + " One is aged 83."}),
-        ("age", {"scenario": TEXT + " A teenager is one of the two."}),
-        ("age", {"scenario": TEXT + " The other is in their eighties."}),
-        ("names", {"scenario": TEXT + " They live in Karim's house."}),
-        ("names", {"goals": (DRAFT.goals[0], "Make Alex see that you did your best.")}),
-        ("names", {"occupations": ("assistant to Voss",)}),
-        ("gender", {"scenario": TEXT + " She is angry."}),
-        ("gender", {"goals": (DRAFT.goals[0], "Calm your wife without paying much.")}),
-        ("gender", {"scenario": TEXT + " A mother and a student are the two."}),
-        ("private", {"scenario": "Two neighbours meet. One wants to get the other to pay for new plants in the hall."}),
-        (
-            "private",
-            {
-                "scenario": "One neighbour would like the other to buy new orchids, pay soon and water them daily.",
-                "goals": ("Make the other buy new orchids, pay soon, water them.", DRAFT.goals[1]),
-            },
-        ),
-        ("private", {"scenario": TEXT + " The orchid was $60, and its owner would take $30."}),
-    ],
-)
-def test_each_rule_refuses_what_breaks_it_and_nothing_else_is_blamed(rule, changes):
-    assert rules(**changes) == {rule}
-
-
-@pytest.mark.parametrize(
-    "addition",
-    [
-        "They meet on Monday in June over a French cake.",
-        "Both work for a TV channel, and I mean both.",
-        "A 12-year-old car is parked outside, turning 15 dollars into rust.",
-        "They talk about their child's birthday.",
-        "The grandmother's box stands between them.",
-        "One of them is 19 years old and the other 64.",
-        'The other says: "Never mind."',
-        "Money is tight.",
-    ],
-)
-def test_ordinary_words_that_look_alike_break_no_rule(addition):
-    assert rules(scenario=f"{TEXT} {addition}") == set()
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("Alex wants to sell a bike to the other person.", ["Alex"]),
-        ("Emily, tired of it, went home.", ["Emily"]),
-        ("Thandiwe wants to sell a bike.", ["Thandiwe"]),
-        ("They were told so by Xiuying yesterday.", ["Xiuying"]),
-        ("It is O'Brien's turn.", ["O'Brien's"]),
-        ("Ask Dr. Strange for help.", ["Dr. Strange"]),
-        ("Convince the other that it is fine. Everyone wants peace.", []),
-        ("(<extra_info>Extra information: you paid already. <strategy_hint>Hint: be calm</strategy_hint>)", []),
-    ],
-)
-def test_names_are_told_from_words_that_only_begin_a_sentence(text, found):
-    assert names_in(text, characters().values()) == found
-
-
-def test_the_names_of_all_characters_are_found_at_the_beginning_of_a_sentence_too():
-    for person in characters().values():
-        for name in (person.first_name, person.last_name):
-            assert names_in(f"{name} came home.", [person]) == [name], name
-
-
-def test_the_products_own_situations_are_hardly_ever_refused():
-    tasks = draw_tasks("bc", TaskCounts(60, 8), 0) + draw_tasks("eval", TaskCounts(60, 8, 8), 0)
-    drafts = [Draft("", t.scenario.text, t.scenario.goals, int(t.scenario.relationship), 18, 70) for t in tasks]
-    refused = [draft for draft in drafts if problems_of(draft, characters().values())]
-    assert len(refused) / len(drafts) < 0.08
-
-
-def test_a_rule_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="'taste' is not one of"):
-        Problem("taste", "")
-
-
 # Many scenarios
 
 
@@ -425,93 +298,3 @@ def test_a_prompt_is_never_used_twice(tmp_path):
     again = Inspiration("social_iqa", 50, "Talking about matter 1.")
     with pytest.raises(ValueError, match=r"social_iqa, row 50\) came before as row 1 of normbank"):
         run(Answering(), ItemFile(tmp_path / "scenarios.jsonl"), [*matters(2), again])
-
-
-# Tasks
-
-
-def scenario(name: str, level: int = 2, ages=(18, 70), text: str = TEXT) -> Scenario:
-    return Scenario(name, name, "normbank", text, tuple(GOOD["goals"]), level, ages)
-
-
-def test_a_scenario_gets_ten_different_pairs_of_its_level_and_ages():
-    drawn = social_tasks([scenario("a", level=3), scenario("b", level=5, ages=(25, 45))], seed=0)
-    stories = {frozenset((p.first, p.second)): p for p in related_pairs()}
-    for task in drawn.tasks:
-        people = frozenset(person.id for person in task.characters)
-        assert stories[people].level == task.scenario.relationship and stories[people].story == task.background
-        assert all(task.scenario.age_range[0] <= c.age <= task.scenario.age_range[1] for c in task.characters)
-        assert task.payoff is None and task.family == "judged" and task.split == "bc"
-    of_a = [frozenset(c.id for c in task.characters) for task in drawn.tasks if task.template == "a"]
-    assert len(of_a) == len(set(of_a)) == 10
-    assert len({task.id for task in drawn.tasks}) == len(drawn.tasks)
-
-
-def test_where_fewer_pairs_fit_they_are_all_taken_and_the_shortage_is_counted():
-    family = [p for p in related_pairs(5) if all(18 <= characters()[i].age <= 36 for i in (p.first, p.second))]
-    assert 0 < len(family) < 10, "the test needs a level and ages with few pairs"
-    drawn = social_tasks([scenario("few", 5, (18, 36)), scenario("none", 5, (18, 18)), scenario("all")], seed=0)
-    assert drawn.short == {"few": len(family), "none": 0}
-    assert drawn.counts()["tasks"] == len(family) + 10
-    assert drawn.counts()["scenarios dropped: no pair fits level and ages"] == 1
-
-
-def test_what_a_scenario_gets_depends_on_the_seed_and_on_itself_alone():
-    def people(seed, names, of):
-        tasks = social_tasks([scenario(name) for name in names], seed, pairs_per_scenario=4).tasks
-        return [tuple(c.id for c in task.characters) for task in tasks if task.template == of]
-
-    assert people(0, "a", of="a") == people(0, "bac", of="a") != people(1, "a", of="a")
-    assert people(0, "bac", of="a") != people(0, "bac", of="b"), "no scenario gets the pairs of another"
-
-
-def test_other_people_can_be_brought_along():
-    first, second, *_ = characters().values()
-
-    def pairs(level, ages, rng):
-        return [(first, second, f"level {level}, {ages}")]
-
-    drawn = social_tasks([scenario("a", 4)], 0, split="sr", pairs=pairs)
-    (task,) = drawn.tasks
-    assert task.characters == (first, second) and task.background == "level 4, (18, 70)" and task.split == "sr"
-
-
-def test_nonsense_is_refused():
-    with pytest.raises(ValueError, match="split 'test'"):
-        social_tasks([scenario("a")], 0, split="test")
-    with pytest.raises(ValueError, match="a came more than once"):
-        social_tasks([scenario("a"), scenario("a")], 0)
-    with pytest.raises(ValueError, match="attempts is 0"):
-        TaskWriter(ScriptedReplies([]), "m", attempts=0)
-
-
-# Near-duplicates
-
-
-def tasks_saying(**texts: str):
-    return social_tasks([scenario(name, text=text) for name, text in texts.items()], 0, pairs_per_scenario=2).tasks
-
-
-def test_near_duplicates_are_listed_once_a_pair_with_their_share_of_five_word_runs():
-    ten = "one two three four five six seven eight nine ten"
-    ours = tasks_saying(a=ten, b=ten.replace("ten", "eleven"), c="a wholly other text that shares nothing at all")
-    theirs = tasks_saying(e=ten + " more", f="nothing of this kind was ever said before today")
-    table = near_duplicates(ours, theirs)
-    # a has 6 runs of five words; b shares 5 of 7 with it, e all 6 of 7, b and e share 5 of 8.
-    assert table[["where", "template", "other_template", "jaccard"]].values.tolist() == [
-        [AGAINST, "a", "e", 0.857],
-        [AMONG, "a", "b", 0.714],
-        [AGAINST, "b", "e", 0.625],
-    ]
-    assert near_duplicates(ours, theirs, threshold=0.7)["template"].tolist() == ["a", "a"]
-    assert not near_duplicates(ours, theirs).same_text.any()
-
-
-def test_the_same_text_is_a_pair_and_texts_of_one_template_are_none_unless_evaluation_has_it():
-    same = tasks_saying(a="the very same words are said by all", b="the very same words are said by all")
-    table = near_duplicates(same)
-    assert table[["jaccard", "same_text"]].values.tolist() == [[1.0, True]]
-    lone = tasks_saying(a="the very same words are said by all")
-    assert near_duplicates(lone).empty and near_duplicates(lone, lone)["where"].tolist() == [AGAINST]
-    with pytest.raises(ValueError, match="threshold is 2"):
-        near_duplicates(lone, threshold=2)

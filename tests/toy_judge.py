@@ -1,4 +1,4 @@
-"""A judge's answers for tests: a whole one to start from, and a chat that thinks of one for every episode."""
+"""A judge's answers for tests: a whole one, failed ones, and a chat that thinks of one for every episode."""
 
 import asyncio
 import copy
@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from synthetic_run import episode, task
+
 from sotopia_pi.models.seam import Reply, Request
+from sotopia_pi.stages.judge import Judge
 from sotopia_pi.world.tasks import SocialTask
 
 SCORES = {
@@ -55,3 +58,21 @@ class Thinker:
 
     async def stream(self, request: Request):
         yield (await self.complete(request)).text
+
+
+TASK = task(1, "lamp")
+EPISODE = episode(TASK, "BC", 0)
+GOOD = json.dumps(answer(TASK))
+REFUSED = Reply("I cannot rate this.", outcome="refused")
+CUT = Reply(GOOD[:500], outcome="truncated", finish_reason="length")
+DOWN = Reply("", outcome="api_error", finish_reason="error")
+
+
+def judge(chat: Any, **settings: Any) -> Judge:
+    """A judge that asks this chat."""
+    return Judge(chat, "gpt-4", "model-1", **settings)
+
+
+def score(value: Any, dimension: str = "goal") -> Callable[[dict[str, Any]], None]:
+    """A change to an answer: this score for side 1."""
+    return lambda said: said["side_1"][dimension].update(score=value)
