@@ -82,7 +82,7 @@ def test_the_command_prints_it_and_a_wrong_model_string_is_refused(capsys):
 
 
 def test_a_writer_without_enough_prompts_is_told_before_it_begins(tmp_path):
-    settings = ["tasks_from=writer", "writer=openai:big@http://127.0.0.1:1/v1", "01_social_tasks.n_bc=300"]
+    settings = ["tasks_from=writer", "writer=openai:big@http://127.0.0.1:1/v1", "01_social_tasks.n_bc=300", "n_sr=32"]
     assert [what for what in missing(planned(*settings)) if "the writer needs 332, and" in what]
     named = f"prompts={{social_iqa: {tmp_path}/iqa.jsonl}}"
     assert [what for what in missing(planned(*settings, named)) if "there is no file" in what]

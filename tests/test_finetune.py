@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from sotopia_pi.models.weights import prepare
+from sotopia_pi.stages import finetune
 from sotopia_pi.stages.batches import micro_batches, split, steps_of_epoch, summed_loss
 from sotopia_pi.stages.examples import SFTExample
 from sotopia_pi.stages.finetune import lr_share, planned_steps, train_adapter
@@ -257,3 +258,10 @@ def test_errors_say_what_is_allowed(tiny, tmp_path):
     with pytest.raises(ValueError, match="unknown LoRA settings: rank"):
         LoraSettings.from_dict({"rank": 3})
     assert LoraSettings.from_dict(SETTINGS.to_dict()) == SETTINGS
+
+
+def test_a_base_that_lets_no_gradient_through_is_an_error_and_no_training(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune, "summed_loss", lambda model, part: sum(0 * p.sum() for p in model.parameters()))
+    with pytest.raises(FloatingPointError, match="step 0: no gradient reached the adapter"):
+        train_adapter(tiny, toy_examples(), SETTINGS, tmp_path)
+    assert not (tmp_path / "settings.json").exists()

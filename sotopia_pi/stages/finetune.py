@@ -189,6 +189,11 @@ class _Training:
             )
         clip = self.settings.gradient_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), clip).item()
+        if norm == 0:
+            raise FloatingPointError(
+                f"{self.out_dir}, step {self.step}: no gradient reached the adapter, so that nothing would be learnt; the "
+                f"base (quantisation {self.settings.quantisation!r}) lets none through on this device"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {

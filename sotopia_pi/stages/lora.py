@@ -212,7 +212,19 @@ def _load_base(folder: Path, settings: LoraSettings) -> torch.nn.Module:
         quantization_config=quantised,
     )
     base.requires_grad_(False)
+    _keep_differentiable(base)
     return base
+
+
+def _keep_differentiable(base: torch.nn.Module) -> None:
+    """Keep 4-bit weights in the layout that gradients pass through.
+
+    On a CPU with AVX512-BF16, bitsandbytes (0.50) packs them for inference at the first forward pass in eval mode and
+    never unpacks them: a loss on held-out examples would end the learning without a word.
+    """
+    for module in base.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _adapted_layers(base: torch.nn.Module, settings: LoraSettings) -> list[int] | None:

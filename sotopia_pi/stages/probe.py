@@ -25,7 +25,7 @@ class Verdict:
         return self.good >= self.needed
 
     def __str__(self) -> str:
-        verb = "goes on" if self.passed else "stops here: its own play holds nothing worth keeping"
+        verb = "goes on" if self.passed else "stops here: its own play holds too little worth keeping"
         return (
             f"{self.variant} {verb}: {self.good} of {self.n_rated_sides} rated sides reached goal {self.min_goal:g} "
             f"({self.needed} needed; {self.n_episodes} episodes, {self.n_failed} failed)"
