@@ -18,8 +18,8 @@ from sotopia_pi.models.weights import prepare
 from sotopia_pi.stages import finetune
 from sotopia_pi.stages.batches import micro_batches, split, steps_of_epoch, summed_loss
 from sotopia_pi.stages.examples import SFTExample
-from sotopia_pi.stages.finetune import lr_share, planned_steps, train_adapter
-from sotopia_pi.stages.lora import LoraSettings, adapter_tensors, base_with_adapter
+from sotopia_pi.stages.finetune import planned_steps, train_adapter
+from sotopia_pi.stages.lora import LoraSettings, adapter_tensors, base_with_adapter, lr_share
 from sotopia_pi.store.items import without_times
 
 SETTINGS = LoraSettings(r=4, alpha=8, dtype="float32", epochs=3, batch_size=4, validation_share=0.1)

@@ -26,7 +26,15 @@ from sotopia_pi.stages.batches import (
     summed_loss,
 )
 from sotopia_pi.stages.examples import SFTExample
-from sotopia_pi.stages.lora import LoraSettings, adapter_tensors, base_with_adapter, fast_arithmetic, save_adapter
+from sotopia_pi.stages.lora import (
+    LoraSettings,
+    adapter_tensors,
+    base_with_adapter,
+    check_gradient,
+    fast_arithmetic,
+    lr_share,
+    save_adapter,
+)
 from sotopia_pi.stages.ranks import ALONE, Ranks
 from sotopia_pi.stages.trackers import Logs, check_trackers, reporting
 from sotopia_pi.store.items import ItemFile, content_id, write_atomically, write_items
@@ -189,11 +197,7 @@ class _Training:
             )
         clip = self.settings.gradient_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), clip).item()
-        if norm == 0:
-            raise FloatingPointError(
-                f"{self.out_dir}, step {self.step}: no gradient reached the adapter, so that nothing would be learnt; the "
-                f"base (quantisation {self.settings.quantisation!r}) lets none through on this device"
-            )
+        check_gradient(norm, self.settings, f"{self.out_dir}, step {self.step}")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {
@@ -259,21 +263,6 @@ class _Training:
             write_items(self.metrics.path, self.rows)
         for _ in range(self.step if progress is not None else 0):
             progress.advance()
-
-
-def lr_share(step: int, total: int, settings: LoraSettings) -> float:
-    """Share in (0, 1] of the highest learning rate at a step (0-based): linear warm-up, then the schedule."""
-    warmup = math.ceil(settings.warmup_ratio * total)
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    gone = (step - warmup) / max(1, total - warmup)
-    match settings.schedule:
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * gone))
-        case "linear":
-            return 1 - gone
-        case _:
-            return 1.0
 
 
 def _check_examples(examples: Sequence[SFTExample], settings: LoraSettings) -> None:

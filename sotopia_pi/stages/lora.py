@@ -1,6 +1,7 @@
 """LoRA: settings of a fine-tuning, and base weights with an adapter on them."""
 
 import json
+import math
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -225,6 +226,30 @@ def _keep_differentiable(base: torch.nn.Module) -> None:
     for module in base.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def lr_share(step: int, total: int, settings: LoraSettings) -> float:
+    """Share in (0, 1] of the highest learning rate at a step (0-based): linear warm-up, then the schedule."""
+    warmup = math.ceil(settings.warmup_ratio * total)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    gone = (step - warmup) / max(1, total - warmup)
+    match settings.schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * gone))
+        case "linear":
+            return 1 - gone
+        case _:
+            return 1.0
+
+
+def check_gradient(norm: float, settings: LoraSettings, where: str) -> None:
+    """Raise FloatingPointError for a gradient of norm 0: such a step would be taken in silence and teach nothing."""
+    if norm == 0:
+        raise FloatingPointError(
+            f"{where}: no gradient reached the adapter, so that nothing would be learnt; the base (quantisation "
+            f"{settings.quantisation!r}, {settings.dtype}) lets none through on this device"
+        )
 
 
 def _adapted_layers(base: torch.nn.Module, settings: LoraSettings) -> list[int] | None:
