@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from toy_layouts import learnt_words
 from transformers import AutoTokenizer
 
 from sotopia_pi.models.llm_policy import LLMPolicy
@@ -57,15 +58,7 @@ def kept(*sides):
 
 
 def learnt(example, renderer):
-    """The stretches of text that carry a loss."""
-    stretches, open_ = [], []
-    for token, own in [*zip(example.ids, example.own, strict=True), (0, 0)]:
-        if own:
-            open_.append(token)
-        elif open_:
-            stretches.append(renderer.tokenizer.decode(open_))
-            open_ = []
-    return stretches
+    return learnt_words(example, renderer.tokenizer.decode)
 
 
 class OddSpelling:

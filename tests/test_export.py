@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from finished_run import ALL, ODD, RUN, FinishedToy
 from sotopia_records import lines_of
+from toy_layouts import learnt_of_row, learnt_words
 
 from sotopia_pi.app.cli import main
 from sotopia_pi.app.import_sotopia import import_sotopia
@@ -107,26 +108,6 @@ def test_exported_profiles_come_back_as_the_runs_tasks(toy, export, tmp_path):
     }
 
 
-def learnt(row, layout):
-    if layout == "alpaca":
-        return [row["output"]]
-    if layout == "messages":
-        return [m["content"] for m in row["messages"] if m["weight"]]
-    return [m["content"] for m in row["completion"]]
-
-
-def own_words(toy, example):
-    """The stretches of text that an example has a loss on."""
-    stretches, open_ = [], []
-    for token, own in [*zip(example.ids, example.own, strict=True), (0, 0)]:
-        if own:
-            open_.append(token)
-        elif open_:
-            stretches.append(toy.renderer.text_of(open_))
-            open_ = []
-    return stretches
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("prompt_format", ["chat", "sotopia"])
 def test_what_the_rows_teach_is_what_the_examples_taught(toys, export, tmp_path, layout, prompt_format):
@@ -134,8 +115,8 @@ def test_what_the_rows_teach_is_what_the_examples_taught(toys, export, tmp_path,
     report = export(toy, "sft", RUN, "--layout", layout, "--out", tmp_path / "out")
     for variant, folder, examples in (("BC", "bc", toy.examples), ("BC+SR", "bc_sr", toy.again)):
         rows = lines_of(tmp_path / "out" / f"{RUN}-{folder}.jsonl")
-        taught = [words for row in rows for words in learnt(row, layout)]
-        assert taught == [words for example in examples for words in own_words(toy, example)]
+        taught = [words for row in rows for words in learnt_of_row(row, layout)]
+        assert taught == [words for example in examples for words in learnt_words(example, toy.renderer.text_of)]
         assert report["counts"][variant]["rows"] == len(rows)
         assert report["counts"][variant]["examples rendered again the same"] == len(examples)
         assert report["counts"][variant]["examples rendered again otherwise"] == 0
@@ -180,7 +161,9 @@ def test_what_was_too_long_to_train_on_is_not_exported(toys, export, tmp_path, l
     (example,) = toy.examples
     report = export(toy, "sft", RUN, "--layout", layout)
     rows = lines_of(toy.dir / "export/sft" / layout / "toy-bc.jsonl")
-    assert [words for row in rows for words in learnt(row, layout)] == own_words(toy, example)
+    assert [words for row in rows for words in learnt_of_row(row, layout)] == learnt_words(
+        example, toy.renderer.text_of
+    )
     assert {row["side"] for row in rows} == {example.side}
     what = "selected sides of BC" if prompt_format == "chat" else "turns of selected sides of BC"
     assert (what, len(lengths) - 1) in [(one["what"], one["n"]) for one in report["left_out"]]

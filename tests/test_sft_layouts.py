@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from toy_layouts import learnt_of_row
 from toy_talks import Lines, price_task, talk
 
 from sotopia_pi.formats.sft_layouts import LAYOUTS, export_sft
@@ -61,18 +62,10 @@ def test_a_row_of_the_chat_format_is_the_conversation_so_far_and_the_next_words(
 @pytest.mark.parametrize("prompt_format", ["chat", "sotopia"])
 def test_nothing_done_is_never_an_answer_to_learn_but_leaving_is(tmp_path, layout, prompt_format):
     found, counts = rows(tmp_path, layout, prompt_format, 0)
-    answers = [answer for row in found for answer in learnt(row, layout)]
+    answers = [answer for row in found for answer in learnt_of_row(row, layout)]
     actions = [parse(answer, "stop", prompt_format) for answer in answers]
     assert actions == [EPISODE.turns[i].action for i in (0, 4, 6)]
     assert counts == {"sides": 1, "own turns": 4, "turns without loss": 1, "rows": len(found)}
-
-
-def learnt(row, layout):
-    if layout == "alpaca":
-        return [row["output"]]
-    if layout == "messages":
-        return [m["content"] for m in row["messages"] if m["weight"]]
-    return [m["content"] for m in row["completion"]]
 
 
 def test_a_side_that_only_stood_in_for_failures_teaches_nothing(tmp_path):
