@@ -68,6 +68,12 @@ def test_the_base_is_really_held_in_four_bits_twice_quantised(mistral):
     assert names == {"q_proj", "v_proj"} and all(p.dtype == torch.float32 for p in adapter_tensors(model).values())
 
 
+def test_no_processor_gets_four_bit_weights_in_a_layout_without_gradients(mistral, monkeypatch):
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
+    flags = [getattr(m, "support_avx512bf16_for_cpu", None) for m in base_with_adapter(mistral, PAPER).modules()]
+    assert False in flags and True not in flags, "else the first pass in eval mode would end the learning"
+
+
 def test_the_loss_falls_and_the_precision_of_the_base_is_recorded(trained):
     folder, _, result = trained
     assert result.loss_last < result.loss_first - 0.2
