@@ -17,7 +17,9 @@ async def play_on(plan: EpisodePlan, turns: Sequence[Turn] = ()) -> Episode:
     try:
         return await play(replace(plan, policies=going_on) if turns else plan)
     except NoAnswer as outage:
-        return _broken_off(plan, outage, time.monotonic() - started)
+        n = len(outage.turns)
+        failure = f"side {n % 2}, turn {n}: {outage}"
+        return plan.ended(outage.turns, "failed", "policy_api_error", failure, time.monotonic() - started)
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,3 @@ class GoingOn:
             return await self.policy.act(observation, seed)
         turn = self.turns[len(observation.turns)]
         return Decision(None if turn.failed else turn.action, turn.calls, timing=turn.timing)
-
-
-def _broken_off(plan: EpisodePlan, outage: NoAnswer, wall_s: float) -> Episode:
-    n = len(outage.turns)
-    return Episode(
-        id=plan.id,
-        task_id=plan.task.id,
-        template=plan.task.template,
-        family=plan.task.family,
-        policies=tuple({"name": p.name, "digest": p.digest} for p in plan.policies),
-        agent_side=plan.agent_side,
-        rules=plan.rules.to_dict(),
-        seed=plan.seed,
-        repeat=plan.repeat,
-        turns=outage.turns,
-        ending="failed",
-        outcome="policy_api_error",
-        failure=f"side {n % 2}, turn {n}: {outage}",
-        tag=plan.tag,
-        timing={"wall_s": wall_s},
-    )

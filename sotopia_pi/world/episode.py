@@ -1,7 +1,7 @@
 """Episodes: two policies take turns on a task until somebody leaves, both fall silent, or the turns run out."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -14,7 +14,7 @@ from sotopia_pi.world.payoffs import Issue, SidePayoff
 from sotopia_pi.world.tasks import SocialTask, shown_goal
 
 Ending = Literal["left", "silence", "turn_limit", "failed"]
-Outcome = Literal["completed", "policy_failed"]
+Outcome = Literal["completed", "policy_failed", "policy_api_error"]
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Policy(Protocol):
 class Episode:
     """One played task. policies: per side {"name", "digest"}. agent_side: side under study, None where both are.
 
-    outcome: "policy_failed", or "policy_api_error" where a server gave no answer (`stages/interrupted.py`), is not a
-    score: such an episode is never rated.
+    outcome: only what is "completed" is rated. "policy_failed": an answer that stayed unparsable; "policy_api_error": a
+    server that gave none.
     """
 
     id: str
@@ -163,6 +163,26 @@ class EpisodePlan:
             },
         )
 
+    def ended(self, turns: Sequence[Turn], ending: Ending, outcome: Outcome, failure: str, wall_s: float) -> Episode:
+        """The episode that this plan became. failure: empty where it was completed; wall_s: seconds it took."""
+        return Episode(
+            id=self.id,
+            task_id=self.task.id,
+            template=self.task.template,
+            family=self.task.family,
+            policies=tuple({"name": p.name, "digest": p.digest} for p in self.policies),
+            agent_side=self.agent_side,
+            rules=self.rules.to_dict(),
+            seed=self.seed,
+            repeat=self.repeat,
+            turns=tuple(turns),
+            ending=ending,
+            outcome=outcome,
+            failure=failure,
+            tag=self.tag,
+            timing={"wall_s": wall_s},
+        )
+
 
 def observe(task: SocialTask, side: int, turns: list[Turn], rules: Rules) -> Observation:
     """What a side of a task sees after these turns."""
@@ -199,23 +219,8 @@ async def play(plan: EpisodePlan) -> Episode:
             ending, failure = "failed", f"side {side}, turn {len(turns) - 1}: {decision.failure}"
         else:
             ending = plan.rules.ending(turns)
-    return Episode(
-        id=plan.id,
-        task_id=plan.task.id,
-        template=plan.task.template,
-        family=plan.task.family,
-        policies=tuple({"name": p.name, "digest": p.digest} for p in plan.policies),
-        agent_side=plan.agent_side,
-        rules=plan.rules.to_dict(),
-        seed=plan.seed,
-        repeat=plan.repeat,
-        turns=tuple(turns),
-        ending=ending,
-        outcome="policy_failed" if ending == "failed" else "completed",
-        failure=failure,
-        tag=plan.tag,
-        timing={"wall_s": time.monotonic() - started},
-    )
+    outcome = "policy_failed" if ending == "failed" else "completed"
+    return plan.ended(turns, ending, outcome, failure, time.monotonic() - started)
 
 
 def turn_seed(plan: EpisodePlan, turn: int) -> int:

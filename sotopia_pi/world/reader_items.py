@@ -22,6 +22,10 @@ _IS = (
     r"(?:(?:is|are|goes|go|going|stays?|would be|would go|will be|will go|can be|can go|could go|should go"
     r"|should be|be|all) )?"
 )
+_REST = (
+    r"\b(?:the rest|everything else|all (?:of )?the (?:rest|others?)|the others?(?: (?:two|three|one"
+    r"|things?|items?|stuff))?|what(?:ever)? is left|(?:the )?remaining(?: \w+)?|the remainder)\b"
+)
 _CUES = re.compile(
     r"(?P<past>\b(?:i|we|you|they|he|she) (?:bought|got|had|gave|took|used to|have (?:had|been|always)|would have)\b)"
     r"|(?P<told>\byou (?:really |also |still |both |just |do )?(?:want|wanted|said|say|asked?(?: for)?|need|like"
@@ -30,16 +34,17 @@ _CUES = re.compile(
     rf"|letting) me {_TAKE}\b))"
     rf"|(?P<give_you>\b(?:(?:give|leave|hand|offer|grant|giving|leaving) you\b(?: {_TAKE})?|(?:let"
     rf"|letting) you {_TAKE}\b))"
-    rf"|(?P<me>\bi {_MODAL}(?:{_TAKE}|am (?:taking|keeping|getting|after)|(?<=would )(?:like|love|prefer)|want"
-    rf"|need)\b(?! (?:you|to)\b)|\bme (?:taking|getting|keeping|having)\b|\bfor me:)"
+    rf"|(?P<me>\bi {_MODAL}(?:{_TAKE}|ask for|am (?:taking|keeping|getting|after|asking for)"
+    r"|(?<=would )(?:like|love|prefer)|want|need)\b(?! (?:you|to)\b)|\bme (?:taking|getting|keeping|having)\b"
+    r"|\bfor me:)"
     rf"|(?P<you>\byou {_MODAL}(?:{_TAKE}|are (?:taking|keeping|getting))\b|\bfor you:|(?:^|, |\b(?:then|please|so"
     rf"|okay|ok|fine|just) )(?:take|keep|have)\b(?= (?:the|my|it|both|all)\b))"
     rf"|(?P<mine>\b{_IS}(?:mine\b|(?:to|for|with) me\b))"
     rf"|(?P<yours>\b{_IS}(?:yours\b|(?:to|for|with) you\b))"
     r"|(?P<except>\b(?:except(?: for)?|apart from|other than|all but|everything but|besides)\b)"
     r"|(?P<without>\b(?:than|instead of|rather than|not|without)\b)"
-    r"|(?P<rest>\b(?:the rest|everything else|all (?:of )?the (?:rest|others?)|the others?(?: (?:two|three|one"
-    r"|things?|items?|stuff))?|what(?:ever)? is left|(?:the )?remaining(?: \w+)?|the remainder)\b)"
+    rf"|(?P<rest_yours>{_REST} (?:(?:is|are) )?(?:as you (?:wish|like|please|want|prefer)|up to you)\b)"
+    rf"|(?P<rest>{_REST})"
     r"|(?P<all>\b(?:everything|it all|all (?:of )?(?:it|them|the items|two|three|four|five)|both of them|the lot)\b)"
     r"|(?P<it>\b(?:it|them|that one|those)\b)"
     r"|(?P<or>\bor\b)"
@@ -176,6 +181,10 @@ def _cue(division: _Division, match: re.Match, sentence: str, more_items: bool) 
             _start(division, side)
         case "mine" | "yours":
             _suffix(division, match, sentence, me if kind == "mine" else 1 - me)
+        case "rest_yours":
+            if me in division.holders.values():
+                division.rest = 1 - me
+            _start(division, NOBODY)
         case "rest" | "all":
             _sweep(division, kind)
         case "it":

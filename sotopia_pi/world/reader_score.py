@@ -14,6 +14,9 @@ utterances, odd ones preferred, labelled before they were read.
     base model   72   0.720 (of 25)       1.000 (of 18)   0.800 (of 5)             1.000 (of 4)
     cloned      213   1.000 (of 177)      0.932 (of 190)  1.000 (of 4)             1.000 (of 4)
     all models  285   0.965 (of 202)      0.938 (of 208)  0.889 (of 9)             1.000 (of 8)
+    With ten more, chosen because "I ask for ..." was misread in trained agents' talk, after mending that too:
+    written     232   1.000 (of 143)      1.000 (of 143)  1.000 (of 32)            1.000 (of 32)
+    all models  291   0.966 (of 207)      0.939 (of 213)  0.889 (of 9)             1.000 (of 8)
 
 Only the first reading of `cloned` is surely on utterances that the rules were not fitted to, and it is no blind one:
 much of their wording is the scripted expert's, and the dialogues they were labelled in hold the partner's answers,
