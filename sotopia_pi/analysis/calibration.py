@@ -58,7 +58,7 @@ def calibration_table(frame: pd.DataFrame, side: str = "agent") -> pd.DataFrame:
 
 def calibration_figure(table: pd.DataFrame, model_label: str) -> Figure:
     """A judge's mean goal over the goal a better measure gave, one panel a pair of raters, from `calibration_table`."""
-    title = "Calibration: one rater's goal given another's"
+    title = "Calibration of raters"
     if table.empty:
         return missing_figure(title, model_label, "one rater only; `more_judges` of stage 06 or stage 09 give others")
     pairs = list(dict.fromkeys(zip(table["first"], table["second"], strict=True)))

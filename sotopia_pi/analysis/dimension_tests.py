@@ -19,8 +19,8 @@ TRAINED = ("SR", "BC", "BC+SR")
 def dimension_tests(frame: pd.DataFrame, tasks: Tasks = "all") -> pd.DataFrame:
     """Paired t-tests over scenario templates of the last trained variant played, by rater, reference and dimension.
 
-    difference, low, high: in points, t interval over template means; p_flip: paired permutation test; p_holm: p adjusted
-    for all rows of the same rater; effect_gz: Hedges' g_z. Dimensions a rater leaves out have no row.
+    difference, low, high: in points, t interval over template means; p_flip: paired permutation test; p_holm:
+    p adjusted for all rows of the same rater; effect_gz: Hedges' g_z. Dimensions a rater leaves out have no row.
     """
     played = in_order(frame["variant"])
     final = [variant for variant in played if variant in TRAINED][-1:]

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sotopia_pi.analysis.colours import EXPERT, LEARNED, in_order
-from sotopia_pi.analysis.figure_parts import drawing_style, finished, panels
+from sotopia_pi.analysis.figure_parts import drawing_style, finished, panels, span_text
 from sotopia_pi.analysis.goal_tables import select_side
 from sotopia_pi.analysis.plots import missing_figure
 
+MOST_TEMPLATES = 40
 TASK_COLUMNS = ["task_id", "codename", "template", "family", "hard", "has_zone"]
 
 
@@ -45,36 +47,50 @@ def template_goals(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def template_figure(table: pd.DataFrame, model_label: str) -> Figure:
-    """Goal by scenario template and variant as a chart of numbered cells (learned variants and the expert)."""
+    """Goal by scenario template and variant as a chart of numbered cells (learned variants and the expert).
+
+    Of more than MOST_TEMPLATES the ones on which the variants differ most are drawn; the caption says so.
+    """
     title = "Goal by scenario template"
     rows = table[table["variant"].isin([*LEARNED, EXPERT])] if len(table) else table
     if rows.empty:
         return missing_figure(title, model_label, "no rated episodes")
     wide = rows.pivot(index=["family", "template"], columns="variant", values="goal")
     wide = wide[in_order(wide.columns)]
+    spread = (wide.max(axis=1) - wide.min(axis=1)).fillna(0)
+    drawn = wide.loc[spread.nlargest(MOST_TEMPLATES).index].sort_index()
     with drawing_style():
-        fig, (ax,) = panels(1, width=8.6, height=0.27 * len(wide) + 2.0)
-        ax.pcolormesh(wide.to_numpy(), cmap="cividis", vmin=0, vmax=10, edgecolors="white", linewidth=1.5)
-        for (row, column), goal in np.ndenumerate(wide.to_numpy()):
-            shown = "–" if np.isnan(goal) else f"{goal:.1f}"
-            ax.text(
-                column + 0.5,
-                row + 0.5,
-                shown,
-                ha="center",
-                va="center",
-                fontsize=8.5,
-                color="black" if goal > 5 or np.isnan(goal) else "white",
-            )
-        ax.set_xticks(np.arange(len(wide.columns)) + 0.5, wide.columns)
-        ax.set_yticks(np.arange(len(wide)) + 0.5, [template for _, template in wide.index], fontsize=8.5)
-        ax.invert_yaxis()
-        ax.set_xlabel("agent (number and colour: mean goal, 0 dark to 10 light)")
-        n = f"n: {rows['n_tasks'].min()} to {rows['n_tasks'].max()} tasks and {rows['n_episodes'].min()} to "
-        caption = (
-            f"{n}{rows['n_episodes'].max()} rated episodes a cell. No intervals: a template is the unit of all others. "
-        )
-        return finished(fig, f"{title} · {model_label}", caption + "Tasks with a zone of agreement.", [ax])
+        fig, (ax,) = panels(1, width=8.6, height=0.22 * len(drawn) + 1.9)
+        _cells(ax, drawn)
+        _families(ax, drawn)
+        n = f"n: {span_text(rows['n_tasks'])} tasks and {span_text(rows['n_episodes'])} rated episodes a cell"
+        left = f" {len(drawn)} of {len(wide)} templates, the widest apart." if len(drawn) < len(wide) else ""
+        caption = f"{n}, tasks with a zone of agreement.{left} A template is the unit of intervals and has none itself."
+        return finished(fig, f"{title} · {model_label}", caption, [ax])
+
+
+def _cells(ax: Axes, wide: pd.DataFrame) -> None:
+    ax.pcolormesh(wide.to_numpy(), cmap="cividis", vmin=0, vmax=10, edgecolors="white", linewidth=1.5)
+    for (row, column), goal in np.ndenumerate(wide.to_numpy()):
+        shown = "–" if np.isnan(goal) else f"{goal:.1f}"
+        ink = "black" if goal > 5 or np.isnan(goal) else "white"
+        ax.text(column + 0.5, row + 0.5, shown, ha="center", va="center", fontsize=8, color=ink)
+    ax.set_xticks(np.arange(len(wide.columns)) + 0.5, wide.columns)
+    ax.set_yticks(np.arange(len(wide)) + 0.5, [template for _, template in wide.index], fontsize=8)
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
+    ax.set_xlabel("agent (number and colour: mean goal, 0 dark to 10 light)")
+
+
+def _families(ax: Axes, wide: pd.DataFrame) -> None:
+    """A line between families, and each one's name at the right edge."""
+    families = wide.index.get_level_values("family")
+    right = len(wide.columns)
+    for family in families.unique():
+        places = np.flatnonzero(families == family)
+        ax.axhline(places[-1] + 1, color="black", linewidth=0.9)
+        name = family.replace("_", " ")
+        ax.text(right + 0.06, places.mean() + 0.5, name, rotation=270, va="center", fontsize=8, clip_on=False)
 
 
 def _widest_first(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:

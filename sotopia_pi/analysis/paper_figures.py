@@ -70,9 +70,7 @@ def steps_figure(
         _own_steps(axes[0], table, gaps, dict(notes or {}))
         _paper_steps(axes[1])
         counts = _counts(table) if len(table) else "This run has no rated episode."
-        caption = (
-            f"Left: {counts} Right: {published.shown_as(published.goal_by_rater())}; the numbers are judge − people."
-        )
+        caption = f"Left: {counts} Right: {published.shown_as(published.goal_by_rater())}; numbers: judge − people."
         return finished(fig, f"Goal completion, step by step · {model_label}", caption, axes)
 
 
@@ -133,7 +131,7 @@ def _own_steps(ax: Axes, table: pd.DataFrame, gaps: pd.DataFrame, notes: Mapping
         _step_line(ax, rows, "mean", names, looks[rater], called(rater), intervals=True)
     judged = gaps[gaps["second"] == PEOPLE].drop_duplicates("variant") if len(gaps) else gaps
     for row in judged[judged["variant"].isin(names)].dropna(subset=["difference"]).to_dict("records"):
-        _gap_text(ax, names.index(row["variant"]), (row["first_mean"] + row["second_mean"]) / 2, row["difference"])
+        _gap_text(ax, names.index(row["variant"]), _highest(table, row["variant"]), row["difference"])
     for name in [n for n in names if n in notes and n not in set(table["variant"])]:
         ax.text(
             names.index(name), 0.3, "not trained", rotation=90, ha="center", va="bottom", fontsize=8, style="italic"
@@ -158,7 +156,7 @@ def _paper_steps(ax: Axes) -> None:
     wide = rows.pivot(index="variant", columns="rater", values="score")
     for i, variant in enumerate(PAPER_STEPS):
         judge, people = wide.loc[variant, [published.JUDGE, published.HUMAN]]
-        _gap_text(ax, i, (judge + people) / 2, judge - people)
+        _gap_text(ax, i, max(judge, people), judge - people)
     _step_axis(ax, PAPER_STEPS)
     ax.legend(frameon=False, loc="upper left", fontsize=8.5)
 
@@ -166,26 +164,32 @@ def _paper_steps(ax: Axes) -> None:
 def _step_line(
     ax: Axes, rows: pd.DataFrame, value: str, names: Sequence[str], line: Line, label: str, intervals: bool
 ) -> None:
-    by_variant = rows.set_index("variant")
-    known = [(i, by_variant.loc[name]) for i, name in enumerate(names) if name in by_variant.index]
-    known = [(i, row) for i, row in known if not pd.isna(row[value])]
-    x, y = [i for i, _ in known], [row[value] for _, row in known]
-    ax.plot(
-        x, y, line.dashes, color=line.colour, marker=line.marker, markersize=6, linewidth=1.6, label=label, zorder=3
-    )
-    for i, row in known if intervals else ():
+    """A line over the agents; it breaks where one has no score."""
+    by_variant = rows.set_index("variant").reindex(names)
+    x = range(len(names))
+    style = {"color": line.colour, "marker": line.marker, "markersize": 6, "linewidth": 1.6}
+    ax.plot(x, by_variant[value], line.dashes, label=label, zorder=3, **style)
+    for i, row in zip(x, by_variant.to_dict("records"), strict=True) if intervals else ():
         ax.plot([i, i], [row["low"], row["high"]], color=line.colour, linewidth=1.2, zorder=2)
 
 
 def _step_axis(ax: Axes, names: Sequence[str]) -> None:
     ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
-    ax.set_xlim(-0.5, len(names) - 0.3)
-    ax.set_ylim(0, 10)
+    ax.set_xlim(-0.5, len(names) - 0.5)
+    ax.set_ylim(-0.3, 10.3)
+    ax.set_yticks(range(0, 11, 2))
     ax.set_xlabel("agent")
 
 
+def _highest(table: pd.DataFrame, variant: str) -> float:
+    """Top of everything drawn over a variant."""
+    return float(table.loc[table["variant"] == variant, ["mean", "high"]].max().max())
+
+
 def _gap_text(ax: Axes, x: float, y: float, gap: float) -> None:
-    ax.text(x + 0.1, y, f"{gap:+.2f}".replace("-", "−"), fontsize=8.5, va="center", color="#222222", path_effects=HALO)
+    """A difference, written above the higher of the two points."""
+    text = f"{gap:+.2f}".replace("-", "−")
+    ax.text(x, y + 0.55, text, fontsize=8.5, ha="center", color="#222222", path_effects=HALO)
 
 
 def _gap_panel(ax: Axes, rows: pd.DataFrame, places: Mapping[str, float], title: str) -> None:

@@ -35,6 +35,8 @@ def profile_table(frame: pd.DataFrame, tasks: Tasks = "all", side: Side = "agent
 
 def wide_profile(table: pd.DataFrame, value: str = "mean") -> pd.DataFrame:
     """A profile for reading: a row per rater, tasks and variant, a column per dimension, in the paper's order."""
+    if table.empty:
+        return pd.DataFrame(columns=["rater", "variant", *SCORES])
     by = [name for name in ("rater", "tasks", "n_episodes", "variant") if name in table]
     wide = table.pivot(index=by, columns="dimension", values=value)
     wide = wide[[name for name in SCORES if name in wide]].reset_index().rename_axis(None, axis=1)
