@@ -66,7 +66,7 @@ def rated(project) -> Path:
             people += [by_all(episode, side, "human:ann", goal - off), by_all(episode, side, "human:ben", goal + off)]
     write_items(folder / "judge_ratings.jsonl", [r.to_dict() for r in judged])
     write_items(folder / "variants.jsonl", [{"id": "SR", "trained": False, "reason": "nothing worth keeping"}])
-    write_items(human / "human_ratings.jsonl", [r.to_dict() for r in people])
+    write_items(human / "ratings.jsonl", [r.to_dict() for r in people])
     for stage in (run / "01_social_tasks", folder, human):
         complete(stage, model="toy")
     return run

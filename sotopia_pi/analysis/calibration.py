@@ -63,7 +63,7 @@ def calibration_figure(table: pd.DataFrame, model_label: str) -> Figure:
         return missing_figure(title, model_label, "one rater only; `more_judges` of stage 06 or stage 09 give others")
     pairs = list(dict.fromkeys(zip(table["first"], table["second"], strict=True)))
     with drawing_style():
-        fig, axes = panels(len(pairs), width=4.6 if len(pairs) > 1 else 6.0, height=4.6)
+        fig, axes = panels(len(pairs), width=3.6, height=4.3)
         for ax, (first, second) in zip(axes, pairs, strict=True):
             _diagonal_panel(ax, table[(table["first"] == first) & (table["second"] == second)], first, second)
         n = f"n beside each point: sides both rated. Intervals: {method_text(table)}."

@@ -32,6 +32,8 @@ STEPS = ("base", "base few-shot", "SR", "BC", "BC+SR", EXPERT)
 """From left to right: the order of the paper's Figure 4, with the few-shot base after the base."""
 PAPER_STEPS = ("base", "SR", "BC", "BC+SR", EXPERT)
 PAPER_PANEL = "As published (Mistral-7B, GPT-4)"
+DODGE = 0.13
+"""How far apart the raters of one agent are drawn, so that their intervals do not cover each other."""
 GAP_AXIS = "difference in goal, points of 10"
 
 
@@ -82,17 +84,17 @@ def gap_figure(gaps: pd.DataFrame, model_label: str) -> Figure:
     paper = paper[paper["statistic"] == "goal_judge_minus_human"].rename(columns={"value": "difference"})
     paper = paper.assign(low=float("nan"), high=float("nan"))
     with drawing_style():
-        fig, axes = panels(max(1, len(pairs)) + 1, width=4.3, height=4.4)
+        fig, axes = panels(max(1, len(pairs)) + 1, width=2.9, height=4.2)
         names = [name for name in STEPS if name in {*gaps["variant"], *paper["variant"]}]
         places = places_of(names)
         for ax, (first, second) in zip(axes, pairs, strict=False):
             rows = gaps[(gaps["first"] == first) & (gaps["second"] == second)]
-            _gap_panel(ax, rows, places, f"{called(first)} − {called(second)}")
+            _gap_panel(ax, rows, places, f"{called(first)}\n− {called(second)}")
         if not pairs:
             _says(
                 axes[0], "This run", "One rater only, nothing to compare.\nMore: `more_judges` of stage 06,\nstage 09."
             )
-        _gap_panel(axes[-1], paper, places, f"{PAPER_PANEL}:\njudge gpt-4 − people")
+        _gap_panel(axes[-1], paper, places, "As published:\njudge gpt-4 − people")
         label_variants(axes[0], places)
         own = (
             f"n: {span_text(gaps['n_episodes'])} sides both rated a variant. Intervals: {method_text(gaps)}. "
@@ -126,9 +128,10 @@ def _own_steps(ax: Axes, table: pd.DataFrame, gaps: pd.DataFrame, notes: Mapping
     raters = raters_of(table) if len(table) else []
     names = [v for v in STEPS if v in {*table["variant"], *notes}] or list(PAPER_STEPS)
     looks = lines_of(raters)
-    for rater in raters:
+    for place, rater in enumerate(raters):
         rows = table[(table["rater"] == rater) & table["variant"].isin(names)]
-        _step_line(ax, rows, "mean", names, looks[rater], called(rater), intervals=True)
+        shift = DODGE * (place - (len(raters) - 1) / 2)
+        _step_line(ax, rows, "mean", names, looks[rater], called(rater), shift)
     judged = gaps[gaps["second"] == PEOPLE].drop_duplicates("variant") if len(gaps) else gaps
     for row in judged[judged["variant"].isin(names)].dropna(subset=["difference"]).to_dict("records"):
         _gap_text(ax, names.index(row["variant"]), _highest(table, row["variant"]), row["difference"])
@@ -152,7 +155,7 @@ def _paper_steps(ax: Axes) -> None:
         (published.JUDGE, looks[published.JUDGE], "judge gpt-4"),
         (published.HUMAN, PEOPLE_LINE, "people"),
     ):
-        _step_line(ax, rows[rows["rater"] == rater], "score", PAPER_STEPS, line, name, intervals=False)
+        _step_line(ax, rows[rows["rater"] == rater], "score", PAPER_STEPS, line, name)
     wide = rows.pivot(index="variant", columns="rater", values="score")
     for i, variant in enumerate(PAPER_STEPS):
         judge, people = wide.loc[variant, [published.JUDGE, published.HUMAN]]
@@ -162,14 +165,14 @@ def _paper_steps(ax: Axes) -> None:
 
 
 def _step_line(
-    ax: Axes, rows: pd.DataFrame, value: str, names: Sequence[str], line: Line, label: str, intervals: bool
+    ax: Axes, rows: pd.DataFrame, value: str, names: Sequence[str], line: Line, label: str, shift: float = 0.0
 ) -> None:
-    """A line over the agents; it breaks where one has no score."""
+    """A line over the agents, with intervals where the rows have them; it breaks where an agent has no score."""
     by_variant = rows.set_index("variant").reindex(names)
-    x = range(len(names))
+    x = [i + shift for i in range(len(names))]
     style = {"color": line.colour, "marker": line.marker, "markersize": 6, "linewidth": 1.6}
     ax.plot(x, by_variant[value], line.dashes, label=label, zorder=3, **style)
-    for i, row in zip(x, by_variant.to_dict("records"), strict=True) if intervals else ():
+    for i, row in zip(x, by_variant.to_dict("records"), strict=True) if "low" in by_variant else ():
         ax.plot([i, i], [row["low"], row["high"]], color=line.colour, linewidth=1.2, zorder=2)
 
 

@@ -18,18 +18,19 @@ from sotopia_pi.analysis.figure_parts import (
 )
 from sotopia_pi.analysis.goal_tables import Side, Tasks
 from sotopia_pi.analysis.plots import missing_figure
-from sotopia_pi.analysis.raters import by_rater, called
+from sotopia_pi.analysis.raters import by_rater, label_of
 from sotopia_pi.analysis.tables import SCORES
 from sotopia_pi.world.ratings import DIMENSIONS
 
+SHOWN = (*LEARNED, EXPERT)
 SHORT = {"financial_and_material_benefits": "financial", "social_rules": "social rules"}
 ALL_RANGES = {**DIMENSIONS, "overall": (-25 / 7, 45 / 7)}
 """Ranges of the seven dimensions; overall is their mean, so its range is the mean of their ends."""
 
 
 def profile_table(frame: pd.DataFrame, tasks: Tasks = "all", side: Side = "agent") -> pd.DataFrame:
-    """Mean of every dimension by rater and variant; dimensions that a rater gave to nobody have no rows."""
-    table = by_rater(frame, tasks, side, SCORES)
+    """Mean of every dimension by rater, of learned variants and the expert; what a rater never gave has no rows."""
+    table = by_rater(frame[frame["variant"].isin(SHOWN)], tasks, side, SCORES)
     return table.dropna(subset=["mean"]).reset_index(drop=True) if len(table) else table
 
 
@@ -45,27 +46,25 @@ def wide_profile(table: pd.DataFrame, value: str = "mean") -> pd.DataFrame:
     return wide.sort_values(by, key=lambda column: keys.get(column.name, lambda c: c)(column)).reset_index(drop=True)
 
 
-def profile_figures(table: pd.DataFrame, model_label: str) -> dict[str, Figure]:
-    """One figure a rater: mean with interval of every dimension it gave, learned variants and the expert only."""
-    rows = table[table["variant"].isin([*LEARNED, EXPERT])] if len(table) else table
-    if rows.empty:
-        return {"none": missing_figure("Profile over the dimensions", model_label, "no rated episodes")}
+def profile_figures(table: pd.DataFrame, model: str) -> dict[str, Figure]:
+    """One figure a rater, from `profile_table`: mean with interval of every dimension it gave."""
+    if table.empty:
+        return {"none": missing_figure("Profile over the dimensions", model, "no rated episodes")}
     found = {}
-    for rater, given in rows.groupby("rater", sort=False):
+    for rater, given in table.groupby("rater", sort=False):
         n = f"n: {span_text(given['n_episodes'])} rated episodes a variant, {span_text(given['n_templates'])} templates"
         absent = [SHORT.get(d, d).replace("_", " ") for d in SCORES if d not in set(given["dimension"])]
         left = f" Not given by this rater: {', '.join(absent)}." if absent else ""
         caption = f"{n}. Intervals: {given['method'].iloc[0]}.{left}"
-        found[str(rater)] = _profile(
-            given, f"Profile over the dimensions, {called(str(rater))} · {model_label}", caption
-        )
+        title = f"Profile over the dimensions · {label_of(given, model)}"
+        found[str(rater)] = _profile(given, title, caption)
     return found
 
 
 def published_profile_figure() -> Figure:
     """The paper's Table 5 on hard tasks by people, in the same layout, a figure of its own."""
     rows = published.social_scores()
-    rows = rows[(rows["rater"] == published.HUMAN) & rows["variant"].isin([*LEARNED, EXPERT])]
+    rows = rows[(rows["rater"] == published.HUMAN) & rows["variant"].isin(SHOWN)]
     rows = rows.rename(columns={"score": "mean"}).assign(low=float("nan"), high=float("nan"))
     return _profile(rows, "Profile as published, scores by people", f"{published.shown_as(rows)}.")
 

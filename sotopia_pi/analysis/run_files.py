@@ -17,7 +17,7 @@ from sotopia_pi.world.episode import Episode
 from sotopia_pi.world.ratings import Rating
 from sotopia_pi.world.tasks import SocialTask
 
-HUMAN_STAGE, HUMAN_FILE = "09_human_evaluation", "human_ratings.jsonl"
+HUMAN_STAGE, HUMAN_FILE = "09_human_evaluation", "ratings.jsonl"
 NEEDED = (
     (TASKS_STAGE, "tasks.jsonl"),
     (EVALUATION_STAGE, "episodes.jsonl"),
@@ -55,6 +55,11 @@ class RunFiles:
         path = self.stage.input_path(stage, file) if self.stage.has_input(stage, file) else None
         self._note(stage, file, gives, None if path is None else 1)
         return path
+
+    def table_of(self, stage: str, name: str, gives: str) -> pd.DataFrame | None:
+        """A table that another page published, as it stands in its `tables/<name>.csv`; None where there is none."""
+        path = self.path(stage, f"tables/{name}.csv", gives)
+        return None if path is None else pd.read_csv(path)
 
     def tasks(self) -> list[dict[str, Any]]:
         """All tasks, of training and evaluation."""
