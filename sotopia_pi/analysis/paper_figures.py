@@ -72,6 +72,7 @@ def steps_figure(
         _own_steps(axes[0], table, gaps, dict(notes or {}))
         _paper_steps(axes[1])
         counts = _counts(table) if len(table) else "This run has no rated episode."
+        counts += _what_numbers_are(gaps)
         caption = f"Left: {counts} Right: {published.shown_as(published.goal_by_rater())}; numbers: judge − people."
         return finished(fig, f"Goal completion, step by step · {model_label}", caption, axes)
 
@@ -182,6 +183,11 @@ def _step_axis(ax: Axes, names: Sequence[str]) -> None:
     ax.set_ylim(-0.3, 10.3)
     ax.set_yticks(range(0, 11, 2))
     ax.set_xlabel("agent")
+
+
+def _what_numbers_are(gaps: pd.DataFrame) -> str:
+    judged = gaps[gaps["second"] == PEOPLE]
+    return f" Numbers: {called(judged['first'].iloc[0])} − people, over the sides both rated." if len(judged) else ""
 
 
 def _highest(table: pd.DataFrame, variant: str) -> float:
