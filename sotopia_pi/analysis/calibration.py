@@ -1,4 +1,7 @@
-"""Can a judge be trusted: its goal against what a rule measured or people gave (the paper's Table 7)."""
+"""Can a judge be trusted: its goal against what a rule measured or people gave (the paper's Table 7).
+
+Trivial policies are left out: they say the same words over and over, which is no test of a judge.
+"""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +15,7 @@ from scipy import stats
 
 from sotopia_pi.analysis.colours import in_order
 from sotopia_pi.analysis.figure_parts import drawing_style, finished, method_text, panels
-from sotopia_pi.analysis.goal_tables import select_side, select_tasks
+from sotopia_pi.analysis.goal_tables import select_side, select_tasks, studied
 from sotopia_pi.analysis.plots import missing_figure
 from sotopia_pi.analysis.raters import called, paired_goals, rater_pairs, raters_of
 from sotopia_pi.analysis.statistics import cluster_correlation, cluster_mean
@@ -73,7 +76,7 @@ def calibration_figure(table: pd.DataFrame, model_label: str) -> Figure:
 
 
 def _pairs(frame: pd.DataFrame, side: str) -> Iterable[tuple[str, str, pd.DataFrame]]:
-    rows = select_side(select_tasks(frame), side)
+    rows = select_side(select_tasks(studied(frame)), side)
     for first, second in rater_pairs(raters_of(rows)):
         yield first, second, paired_goals(rows, first, second)
 

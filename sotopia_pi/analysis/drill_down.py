@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sotopia_pi.analysis.colours import EXPERT, LEARNED, in_order
 from sotopia_pi.analysis.figure_parts import drawing_style, finished, panels, span_text
-from sotopia_pi.analysis.goal_tables import select_side
+from sotopia_pi.analysis.goal_tables import select_side, studied
 from sotopia_pi.analysis.plots import missing_figure
 
 MOST_TEMPLATES = 40
@@ -47,12 +47,12 @@ def template_goals(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def template_figure(table: pd.DataFrame, model_label: str) -> Figure:
-    """Goal by scenario template and variant as a chart of numbered cells (learned variants and the expert).
+    """Goal by scenario template and variant as a chart of numbered cells (trivial policies left out).
 
     Of more than MOST_TEMPLATES the ones on which the variants differ most are drawn; the caption says so.
     """
     title = "Goal by scenario template"
-    rows = table[table["variant"].isin([*LEARNED, EXPERT])] if len(table) else table
+    rows = studied(table)
     if rows.empty:
         return missing_figure(title, model_label, "no rated episodes")
     wide = rows.pivot(index=["family", "template"], columns="variant", values="goal")

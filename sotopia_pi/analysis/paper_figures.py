@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from sotopia_pi.analysis import published
 from sotopia_pi.analysis.averaged import PEOPLE
-from sotopia_pi.analysis.colours import EXPERT, look
+from sotopia_pi.analysis.colours import EXPERT, in_order, look
 from sotopia_pi.analysis.figure_parts import (
     HALO,
     drawing_style,
@@ -25,6 +25,7 @@ from sotopia_pi.analysis.figure_parts import (
     places_of,
     span_text,
 )
+from sotopia_pi.analysis.goal_tables import studied
 from sotopia_pi.analysis.raters import called, raters_of
 from sotopia_pi.world.scoring import JUDGE as RULE
 
@@ -86,7 +87,8 @@ def gap_figure(gaps: pd.DataFrame, model_label: str) -> Figure:
     paper = paper.assign(low=float("nan"), high=float("nan"))
     with drawing_style():
         fig, axes = panels(max(1, len(pairs)) + 1, width=2.9, height=4.2)
-        names = [name for name in STEPS if name in {*gaps["variant"], *paper["variant"]}]
+        here = {*studied(gaps)["variant"], *paper["variant"]}
+        names = [name for name in (*STEPS, *in_order(here - set(STEPS))) if name in here]
         places = places_of(names)
         for ax, (first, second) in zip(axes, pairs, strict=False):
             rows = gaps[(gaps["first"] == first) & (gaps["second"] == second)]
@@ -127,7 +129,8 @@ def changes_figure(changes: pd.DataFrame) -> Figure:
 def _own_steps(ax: Axes, table: pd.DataFrame, gaps: pd.DataFrame, notes: Mapping[str, str]) -> None:
     ax.set_title("This run", loc="left")
     raters = raters_of(table) if len(table) else []
-    names = [v for v in STEPS if v in {*table["variant"], *notes}] or list(PAPER_STEPS)
+    here = {*studied(table)["variant"], *notes}
+    names = [v for v in (*STEPS, *in_order(here - set(STEPS))) if v in here] or list(PAPER_STEPS)
     looks = lines_of(raters)
     for place, rater in enumerate(raters):
         rows = table[(table["rater"] == rater) & table["variant"].isin(names)]
@@ -232,7 +235,7 @@ def _says(ax: Axes, title: str, words: str) -> None:
 def _counts(table: pd.DataFrame) -> str:
     parts = [
         f"{called(rater)} {span_text(rows['n_episodes'])} rated episodes a variant"
-        for rater, rows in table[table["variant"].isin(STEPS)].groupby("rater", sort=False)
+        for rater, rows in studied(table).groupby("rater", sort=False)
     ]
     templates = span_text(table["n_templates"])
     return f"n: {'; '.join(parts)}; {templates} scenario templates. Intervals: {method_text(table)}."

@@ -77,7 +77,9 @@ def by_rater(
     filled = [part for part in parts if len(part)]
     if not filled:
         return goal_table(frame, tasks, side).assign(rater=pd.Series(dtype="str"))
-    return pd.concat(filled, ignore_index=True)
+    table = pd.concat(filled, ignore_index=True)
+    table.insert(0, "rater", table.pop("rater"))
+    return table
 
 
 def rater_pairs(raters: Sequence[str]) -> list[tuple[str, str]]:

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sotopia_pi.analysis.colours import EXPERT, LEARNED, in_order, look
+from sotopia_pi.analysis.colours import in_order, look
 from sotopia_pi.analysis.figure_parts import drawing_style, finished, interval_point, panels, span_text
-from sotopia_pi.analysis.goal_tables import Tasks, goal_table, select_side, select_tasks
+from sotopia_pi.analysis.goal_tables import Tasks, goal_table, select_side, select_tasks, studied
 from sotopia_pi.analysis.plots import missing_figure
 from sotopia_pi.analysis.statistics import cluster_difference, holm, paired_t
 
@@ -48,10 +48,9 @@ def differences_between_runs(frames: Mapping[str, pd.DataFrame], labels: Mapping
 
 
 def runs_figure(table: pd.DataFrame) -> Figure:
-    """Goal by run, one panel a variant (learned ones and the expert), from `goal_by_run`."""
+    """Goal by run, one panel a variant (trivial policies left out), from `goal_by_run`."""
     title = "Goal completion by run"
-    rows = table[table["variant"].isin([*LEARNED, EXPERT])] if len(table) else table
-    rows = rows.dropna(subset=["mean"]) if len(rows) else rows
+    rows = studied(table).dropna(subset=["mean"])
     if rows.empty:
         return missing_figure(title, "no run", "none of the runs has a rated episode")
     names, runs = in_order(rows["variant"]), list(dict.fromkeys(rows["run"]))

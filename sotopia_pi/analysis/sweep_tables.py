@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sotopia_pi.analysis.colours import EXPERT, LEARNED, in_order, look
+from sotopia_pi.analysis.colours import in_order, look
 from sotopia_pi.analysis.figure_parts import drawing_style, finished, method_text, panels, span_text
-from sotopia_pi.analysis.goal_tables import goal_table
+from sotopia_pi.analysis.goal_tables import goal_table, studied
 from sotopia_pi.analysis.plots import GOAL_AXIS, missing_figure
 
 
@@ -23,9 +23,9 @@ def sweep_table(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def sweep_figure(table: pd.DataFrame, factor: str, label: str) -> Figure:
-    """Goal of learned variants and the expert over the points of a factor, in the order of the table."""
+    """Goal over the points of a factor, in the order of the table; trivial policies are left out."""
     title = f"Goal completion against {factor}"
-    rows = table[table["variant"].isin([*LEARNED, EXPERT])].dropna(subset=["mean"]) if len(table) else table
+    rows = studied(table).dropna(subset=["mean"])
     if rows.empty:
         return missing_figure(title, label, "no point of this sweep is complete")
     points = list(dict.fromkeys(rows["point"]))
