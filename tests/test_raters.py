@@ -125,6 +125,7 @@ def test_single_tasks_show_each_variant_the_furthest_behind_first():
     frame = raters.raters_frame(*items, ratings + [rated(e, 8.0, "payoff") for e in experts], run="toy")
     table = drill_down.task_goals(frame, items[0])
     assert table["behind"].tolist() == [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
+    assert drill_down.furthest_behind(table, 2)["behind"].tolist() == [7.0, 6.0]
     assert table["codename"].iloc[0] == "lamp-0-0" and table["task_id"].iloc[0] == TASKS[0].id
     templates = drill_down.template_goals(frame).set_index(["template", "variant"])
     assert templates.loc[("lamp-3", "BC"), ["goal", "n_episodes", "n_tasks"]].tolist() == [7.5, 2, 2]

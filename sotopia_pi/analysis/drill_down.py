@@ -18,12 +18,12 @@ TASK_COLUMNS = ["task_id", "codename", "template", "family", "hard", "has_zone"]
 
 
 def task_goals(frame: pd.DataFrame, tasks: Iterable[Mapping[str, Any]] = ()) -> pd.DataFrame:
-    """One row per evaluation task: what it is, and the mean goal of every variant over orders and repeats.
+    """One row per evaluation task: what it is, and each variant's mean goal (trivial policies left out).
 
     Columns TASK_COLUMNS, n_episodes (of the variant played most), then a column a variant; NaN where nothing was rated.
     tasks: items of stage 01, for the codenames. Sorted by what the last learned variant lacks on the expert.
     """
-    rows = select_side(frame, "agent")
+    rows = select_side(studied(frame), "agent")
     names = in_order(rows["variant"])
     if rows.empty:
         return pd.DataFrame(columns=[*TASK_COLUMNS, "n_episodes"])
@@ -35,6 +35,11 @@ def task_goals(frame: pd.DataFrame, tasks: Iterable[Mapping[str, Any]] = ()) -> 
     table = wide.reset_index().rename_axis(None, axis=1)
     table.insert(1, "codename", table["task_id"].map(codename).fillna(""))
     return _widest_first(table, names)
+
+
+def furthest_behind(table: pd.DataFrame, n: int = 12) -> pd.DataFrame:
+    """The first n tasks of `task_goals` with a zone of agreement, with the columns that a page has room for."""
+    return table[table["has_zone"].astype(bool)].drop(columns=["task_id", "template", "has_zone"]).head(n)
 
 
 def template_goals(frame: pd.DataFrame) -> pd.DataFrame:
@@ -63,9 +68,9 @@ def template_figure(table: pd.DataFrame, model_label: str) -> Figure:
         fig, (ax,) = panels(1, width=8.6, height=0.22 * len(drawn) + 1.9)
         _cells(ax, drawn)
         _families(ax, drawn)
-        n = f"n: {span_text(rows['n_tasks'])} tasks and {span_text(rows['n_episodes'])} rated episodes a cell"
+        n = f"n of a cell: tasks {span_text(rows['n_tasks'])}, rated episodes {span_text(rows['n_episodes'])}"
         left = f" {len(drawn)} of {len(wide)} templates, the widest apart." if len(drawn) < len(wide) else ""
-        caption = f"{n}, tasks with a zone of agreement.{left} A template is the unit of intervals and has none itself."
+        caption = f"{n}; tasks with a zone of agreement.{left} A template is the unit of intervals and has none itself."
         return finished(fig, f"{title} · {model_label}", caption, [ax])
 
 

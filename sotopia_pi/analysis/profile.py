@@ -39,6 +39,9 @@ def wide_profile(table: pd.DataFrame, value: str = "mean") -> pd.DataFrame:
     """A profile for reading: a row per rater, tasks and variant, a column per dimension (see HEADS)."""
     if table.empty:
         return pd.DataFrame(columns=["rater", "variant", *HEADS.values()])
+    if value == "mean":
+        span = table.groupby(["rater", "variant"])["n_episodes"].transform(lambda n: span_text(n))
+        table = table.assign(n_episodes=span)
     by = [name for name in ("rater", "tasks", "n_episodes", "variant") if name in table]
     wide = table.pivot(index=by, columns="dimension", values=value)
     wide = wide[[name for name in SCORES if name in wide]].rename(columns=HEADS).reset_index().rename_axis(None, axis=1)

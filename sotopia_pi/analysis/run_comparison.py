@@ -60,9 +60,9 @@ def runs_figure(table: pd.DataFrame) -> Figure:
             for row in rows[rows["variant"] == name].to_dict("records"):
                 y, style = runs.index(row["run"]), look(name)
                 interval_point(ax, row, y, "mean", style.line, style.marker)
-                ax.text(10.4, y, f"{row['mean']:.2f}", ha="right", va="center", fontsize=8)
+                ax.text(12.9, y, f"{row['mean']:.2f}", ha="right", va="center", fontsize=8)
             ax.set_title(name, loc="left")
-            ax.set_xlim(0, 10.5)
+            ax.set_xlim(-0.4, 13)
             ax.set_xticks(range(0, 11, 2))
             ax.set_xlabel("goal, 0 to 10", fontsize=8.5)
         axes[0].set_yticks(range(len(runs)), runs)

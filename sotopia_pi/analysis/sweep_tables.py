@@ -45,5 +45,5 @@ def sweep_figure(table: pd.DataFrame, factor: str, label: str) -> Figure:
         ax.set_ylabel(GOAL_AXIS.replace(" (", "\n("))
         ax.legend(frameon=False, ncols=min(6, len(names)), loc="upper center")
         n = f"n: {span_text(rows['n_episodes'])} rated episodes a point and variant, {span_text(rows['n_templates'])} "
-        runs = f"templates, {span_text(rows['n_runs'])} runs a point"
+        runs = f"templates; runs a point: {span_text(rows['n_runs'])}"
         return finished(fig, f"{title} · {label}", f"{n}{runs}. Intervals: {method_text(rows)}.", [ax])
