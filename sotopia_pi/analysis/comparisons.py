@@ -16,8 +16,10 @@ from sotopia_pi.analysis.statistics import (
     MIN_TEMPLATES_TO_RANK,
     cluster_difference,
     cluster_ratio,
+    holm,
     minimum_detectable_difference,
     paired_t,
+    sign_flip_p,
     why_not_ranked,
 )
 
@@ -28,10 +30,12 @@ MIN_LEAD_OVER_TRIVIAL = 1.0
 PAIRED_COLUMNS = ("variant", "reference", "difference", "low", "high", "p", "n_pairs", "n_templates", "n_missing")
 
 
-def pairs(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks = "all") -> pd.DataFrame:
-    """Columns PAIR_KEYS, first (variant's goal) and second (reference's goal); only pairs that both played."""
+def pairs(
+    frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks = "all", dimension: str = "goal"
+) -> pd.DataFrame:
+    """Columns PAIR_KEYS, first (variant's score) and second (reference's score); only pairs that both played."""
     rows = select_side(select_tasks(frame, tasks), "agent")
-    first, second = (_goals(rows, name) for name in (variant, reference))
+    first, second = (_scores(rows, name, dimension) for name in (variant, reference))
     both = first.rename("first").to_frame().join(second.rename("second"), how="inner")
     return both.reset_index()
 
@@ -39,20 +43,23 @@ def pairs(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks = "all
 def paired_table(frame: pd.DataFrame, reference: str, tasks: Tasks = "all") -> pd.DataFrame:
     """Every other variant against one reference: difference in goal with interval, p, and whether they may be ranked.
 
-    difference, low, high: goal points, cluster bootstrap. p: paired t-test over template means.
+    difference, low, high: goal points, cluster bootstrap. p: paired t-test over template means; p_flip: paired
+    permutation test (templates change sign); p_holm: p adjusted for the rows of this table (Holm). effect_gz: Hedges'
+    g_z, the mean difference in standard deviations of the templates' differences, corrected for small samples.
     detectable: smallest true difference that n_templates would find with 80 % power, given the spread seen.
     ranked: "higher", "lower", or why the two may not be ranked.
     """
     others = [v for v in in_order(frame["variant"]) if v != reference]
-    lines = [_paired_row(frame, variant, reference, tasks) for variant in others]
-    return pd.DataFrame(lines, columns=None if lines else list(PAIRED_COLUMNS))
+    return _adjusted([_paired_row(frame, variant, reference, tasks) for variant in others])
 
 
 def comparisons_table(frame: pd.DataFrame, asked: Iterable[tuple[str, str]], tasks: Tasks = "all") -> pd.DataFrame:
-    """The comparisons asked for, as (variant, reference); those with a variant that was not played are left out."""
+    """The comparisons asked for, as (variant, reference), with the columns of `paired_table`.
+
+    Those with a variant that was not played are left out.
+    """
     played = set(frame["variant"])
-    lines = [_paired_row(frame, a, b, tasks) for a, b in asked if {a, b} <= played]
-    return pd.DataFrame(lines, columns=None if lines else list(PAIRED_COLUMNS))
+    return _adjusted([_paired_row(frame, a, b, tasks) for a, b in asked if {a, b} <= played])
 
 
 def ratio_table(
@@ -88,15 +95,24 @@ def trivial_check(
     return pd.DataFrame(lines, columns=["tasks", *PAIRED_COLUMNS, "wanted", "beaten", "surely"])
 
 
-def _goals(rows: pd.DataFrame, variant: str) -> pd.Series:
-    goals = rows[rows["variant"] == variant].set_index(PAIR_KEYS)["goal"]
-    if not goals.index.is_unique:
-        twice = goals.index[goals.index.duplicated()][0]
+def _scores(rows: pd.DataFrame, variant: str, dimension: str) -> pd.Series:
+    scores = rows[rows["variant"] == variant].set_index(PAIR_KEYS)[dimension]
+    if not scores.index.is_unique:
+        twice = scores.index[scores.index.duplicated()][0]
         raise ValueError(
             f"variant {variant!r} has two episodes for {dict(zip(PAIR_KEYS, twice, strict=True))}; a pair needs one: "
             f"run stage 06_social_evaluation to its end, so that stale episodes are set aside"
         )
-    return goals
+    return scores
+
+
+def _adjusted(lines: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as one table, their p-values adjusted for each other."""
+    if not lines:
+        return pd.DataFrame(columns=list(PAIRED_COLUMNS))
+    table = pd.DataFrame(lines)
+    table.insert(list(table.columns).index("p_flip") + 1, "p_holm", holm(table["p"]))
+    return table
 
 
 def _paired_row(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks) -> dict[str, Any]:
@@ -113,6 +129,8 @@ def _paired_row(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks)
         "low": difference.low,
         "high": difference.high,
         "p": test.p,
+        "p_flip": sign_flip_p(both["first"], both["second"], templates),
+        "effect_gz": test.hedges_gz,
         "n_pairs": difference.n_episodes,
         "n_tasks": difference.n_tasks,
         "n_templates": difference.n_templates,
@@ -121,6 +139,19 @@ def _paired_row(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks)
         "ranked": f"not ranked: {reason}" if reason else ("higher" if difference.mean > 0 else "lower"),
         "method": f"{difference.method}; p by {test.method}",
     }
+
+
+def detectable_words(table: pd.DataFrame) -> str:
+    """For each row of a paired table: which true difference this many templates, as spread as they are, would show."""
+    if table.empty:
+        return "No two variants were played on the same tasks: nothing can be detected."
+    lines = [
+        f"{row['variant']} − {row['reference']}: {row['n_templates']} templates find a true difference of "
+        f"{row['detectable']:.2f} goal points or more 8 times in 10 (two-sided 5 %); seen: {row['difference']:+.2f}"
+        for row in table.to_dict("records")
+        if not math.isnan(row["detectable"])
+    ]
+    return "\n".join(lines) or "Fewer than two scenario templates: nothing can be detected."
 
 
 def ranked(row: dict[str, Any] | pd.Series) -> bool:
