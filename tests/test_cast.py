@@ -22,6 +22,7 @@ from sotopia_pi.store.notebook import read_notebook
 from sotopia_pi.store.params import ParameterError
 from sotopia_pi.world.episode import Rules
 
+NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 TASK = price_task()
 RULES = Rules(turn_limit=4)
 PRICES = {"small": [100.0, 100.0], "judge": [0.0, 0.0]}
@@ -124,7 +125,7 @@ def test_a_stage_says_how_long_a_call_may_take(tmp_path):
     assert time.monotonic() - started < 60, "else a call would take two minutes"
 
 
-@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_with_a_cast_lets_everything_be_set_that_its_cast_heeds(path):
     notebook = read_notebook(path)
     if any("Cast(stage" in cell.source for cell in nbformat.read(path, as_version=4).cells):
