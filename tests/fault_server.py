@@ -85,6 +85,7 @@ class FaultServer:
         self._at_once = 0
         self._asked: Counter[str] = Counter()
         self.away = False
+        self._due: tuple[int, Callable[[], object]] | None = None
         self._lock = threading.Lock()
         self.closing = threading.Event()
         self._http = self._listening(0)
@@ -109,6 +110,10 @@ class FaultServer:
         self.go_away()
         if self._http.errors and kind is None:
             raise RuntimeError("the test server itself failed") from self._http.errors[0]
+
+    def when_asked(self, times: int, happens: Callable[[], object]) -> None:
+        """Let this happen, once, when so many further requests have come, before the last of them is answered."""
+        self._due = (len(self.requests) + times, happens)
 
     def go_away(self) -> None:
         """Refuse every connection from now on, and cut those that are open without an answer."""
@@ -136,7 +141,13 @@ class FaultServer:
             self.fates.append(fault)
             if fault:
                 self.given[fault] += 1
-            return fault
+            due, self._due = (self._due, None) if self._is_due() else (None, self._due)
+        if due:
+            due[1]()
+        return fault
+
+    def _is_due(self) -> bool:
+        return self._due is not None and len(self.requests) >= self._due[0]
 
     def end(self, answered: bool) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,4 @@ def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> Non
     """Until the run is that far; it must not end before."""
     while not reached():
         assert process.poll() is None, process.communicate()
-        try:
-            process.wait(0.02)
-        except subprocess.TimeoutExpired:
-            continue
+        time.sleep(0.05)

@@ -197,6 +197,7 @@ def test_a_start_after_the_outage_asks_for_exactly_what_had_no_answer(tmp_path):
     with FaultServer(in_role, faults=Uneven(0.5, kinds)) as server:
         first = asyncio.run(start(tmp_path, server))
         asked = list(zip(names(server.requests), server.fates, strict=True))
+        assert set(server.given) == set(kinds), "the seed shows every kind of fault"
         server.faults = Faults()
         second = asyncio.run(start(tmp_path, server))
         again = names(server.requests[len(asked) :])
