@@ -20,6 +20,8 @@ ANSWERS = ("empty", "refusal")
 """Odd answers that are answers all the same."""
 KINDS = PASSING + ANSWERS
 """What a share of faults is drawn from. There is also "drip", an answer of one byte at a time without an end."""
+SPOILT = ("wrong_schema", "swapped", "out_of_range")
+"""Answers that do not keep to the schema they were asked for; drawn only where a request has one."""
 REFUSAL = "I am sorry, I cannot help with that."
 HUGE = 10_000_000
 
@@ -39,7 +41,8 @@ class Faults:
     def draw(self, body: dict[str, Any], times: int) -> str | None:
         number = int(content_id("fault", body).rsplit("-", 1)[1], 16)
         rng = np.random.default_rng([self.seed, number, times])
-        return str(rng.choice(self.kinds)) if times < self.first and rng.random() < self.share else None
+        kinds = [kind for kind in self.kinds if kind not in SPOILT or "response_format" in body]
+        return str(rng.choice(kinds)) if kinds and times < self.first and rng.random() < self.share else None
 
 
 class FaultServer:
@@ -81,26 +84,49 @@ class FaultServer:
         self.most_at_once = 0
         self._at_once = 0
         self._asked: Counter[str] = Counter()
+        self.away = False
+        self._due: tuple[int, Callable[[], object]] | None = None
         self._lock = threading.Lock()
         self.closing = threading.Event()
-        self._http = _QuietServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._http = self._listening(0)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
+    def _listening(self, port: int) -> "_QuietServer":
+        return _QuietServer(("127.0.0.1", port), type("Handler", (_Handler,), {"owner": self}))
+
+    def _serve(self) -> None:
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._serve()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         """Close the server. Raises what went wrong in its own code, or in `reply`, unless the test failed already."""
         self.closing.set()
-        self._http.shutdown()
-        self._http.server_close()
+        self.go_away()
         if self._http.errors and kind is None:
             raise RuntimeError("the test server itself failed") from self._http.errors[0]
+
+    def when_asked(self, times: int, happens: Callable[[], object]) -> None:
+        """Let this happen, once, when so many further requests have come, before the last of them is answered."""
+        self._due = (len(self.requests) + times, happens)
+
+    def go_away(self) -> None:
+        """Refuse every connection from now on, and cut those that are open without an answer."""
+        self.away = True
+        self._http.shutdown()
+        self._http.server_close()
+
+    def come_back(self) -> None:
+        """Listen again, at the same address."""
+        failed, self._http = self._http.errors, self._listening(self._http.server_address[1])
+        self._http.errors += failed
+        self.away = False
+        self._serve()
 
     def begin(self, body: dict[str, Any], key: str | None) -> str | None:
         """Note a request; the fault it gets."""
@@ -115,7 +141,13 @@ class FaultServer:
             self.fates.append(fault)
             if fault:
                 self.given[fault] += 1
-            return fault
+            due, self._due = (self._due, None) if self._is_due() else (None, self._due)
+        if due:
+            due[1]()
+        return fault
+
+    def _is_due(self) -> bool:
+        return self._due is not None and len(self.requests) >= self._due[0]
 
     def end(self, answered: bool) -> None:
         with self._lock:
@@ -153,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))
-        if not data:
+        if not data or self.owner.away:
             self.close_connection = True
             return
         body = json.loads(data)
@@ -161,7 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         answered = False
         try:
             time.sleep(self.owner.latency_s)
-            answered = self.answer(body, fault)
+            answered = not self.owner.away and self.answer(body, fault)
+            self.close_connection = self.close_connection or self.owner.away
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         finally:
@@ -263,6 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def completion_of(body: dict[str, Any], text: str, fault: str | None, usage: bool = True) -> dict[str, Any]:
     """A chat completion, one token a word; longer replies than the asked limit are cut off as by a model."""
+    text = spoilt(text, fault) if fault in SPOILT else text
     limit = body.get("max_tokens") or body.get("max_completion_tokens")
     words = text.split(" ")
     cut = limit is not None and len(words) > limit
@@ -287,3 +321,23 @@ def completion_of(body: dict[str, Any], text: str, fault: str | None, usage: boo
         details = {"prompt_tokens_details": {"cached_tokens": prompt // 2}}
         completion["usage"] = {**counted, "total_tokens": sum(counted.values()), **details}
     return completion
+
+
+def spoilt(text: str, kind: str) -> str:
+    """A JSON object that does not keep to its schema any more: another one, its values under one another's names (of a
+    judge: the sides swapped), or every number beyond its range."""
+    answer = json.loads(text)
+    match kind:
+        case "wrong_schema":
+            answer = {"answer": answer}
+        case "swapped":
+            answer = dict(zip(answer, reversed(answer.values()), strict=True))
+        case "out_of_range":
+            answer = _beyond(answer)
+    return json.dumps(answer)
+
+
+def _beyond(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _beyond(inner) for name, inner in value.items()}
+    return 99 if isinstance(value, int) else value

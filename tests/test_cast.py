@@ -3,10 +3,13 @@
 import asyncio
 import json
 import re
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
-from fault_server import FaultServer
+from fault_server import Faults, FaultServer
 from toy_judge import answer
 from toy_talks import price_task
 
@@ -15,9 +18,11 @@ from sotopia_pi.models.limits import BudgetSpent
 from sotopia_pi.stages.cast import Cast
 from sotopia_pi.stages.simulate import collect, training_plans
 from sotopia_pi.store.items import ItemFile
+from sotopia_pi.store.notebook import read_notebook
 from sotopia_pi.store.params import ParameterError
 from sotopia_pi.world.episode import Rules
 
+NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 TASK = price_task()
 RULES = Rules(turn_limit=4)
 PRICES = {"small": [100.0, 100.0], "judge": [0.0, 0.0]}
@@ -103,6 +108,28 @@ def test_the_budget_stops_before_it_is_exceeded_and_counts_earlier_sittings(tmp_
         with pytest.raises(BudgetSpent, match=r"the budget \(max_usd = 0\.001\) does not cover this call"):
             run(other, tmp_path)
         assert len(server.requests) == asked, "what was spent before leaves nothing for a single call"
+
+
+def test_a_limit_of_tokens_stops_models_that_cost_nothing(tmp_path):
+    with FaultServer(says) as server:
+        with pytest.raises(BudgetSpent, match=r"the budget \(max_tokens_spent = 300\).*Raise max_tokens_spent and run"):
+            run(opened(tmp_path, server, max_tokens_spent=300, prices={}), tmp_path)
+        assert not server.requests, "a first call could already take more"
+
+
+def test_a_stage_says_how_long_a_call_may_take(tmp_path):
+    started = time.monotonic()
+    with FaultServer(says, faults=Faults(0.2, ("hang",), first=1), hang_s=200) as server:
+        episodes, _ = run(opened(tmp_path, server, timeout_s=0.5), tmp_path)
+    assert {episode.outcome for episode in episodes} == {"completed"} and server.given["hang"] > 0
+    assert time.monotonic() - started < 60, "else a call would take two minutes"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_with_a_cast_lets_everything_be_set_that_its_cast_heeds(path):
+    notebook = read_notebook(path)
+    if any("Cast(stage" in cell.source for cell in nbformat.read(path, as_version=4).cells):
+        assert {"seed", "prices", "max_usd", "max_tokens_spent", "at_once", "timeout_s"} <= set(notebook.parameters)
 
 
 def test_everything_that_is_missing_is_said_before_anything_is_asked(tmp_path, monkeypatch):

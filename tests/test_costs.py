@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fault_server import FaultServer
 
 from sotopia_pi.app.cli import main
 from sotopia_pi.app.costs import cost_table, cost_text, missing
@@ -63,6 +64,23 @@ def test_what_lies_there_already_is_not_counted_again(tmp_path):
     after = cost_table(tmp_path, plan)
     assert row(after, "02", "judge")["done"] == 4 and row(after, "02", "judge")["calls"] == before["calls"] - 4
     assert row(after, "02", "expert")["done"] == 6
+
+
+def test_what_got_no_answer_is_still_to_be_asked(tmp_path):
+    plan = planned(*PAID, *SIZES)
+    folder = tmp_path / "outputs" / "planned" / "02_expert_episodes"
+    outcomes = ["completed", "policy_failed", "policy_api_error", "policy_api_error"]
+    write_items(folder / "episodes.jsonl", [{"id": f"e-{k}", "outcome": o} for k, o in enumerate(outcomes)])
+    write_items(folder / "ratings.jsonl", [{"id": f"r-{k}", "outcome": "api_error"} for k in range(2)])
+    table = cost_table(tmp_path, plan)
+    assert row(table, "02", "expert")["done"] == 2 and row(table, "02", "judge")["done"] == 0
+
+
+def test_it_counts_the_tasks_and_asks_nobody(tmp_path):
+    with FaultServer() as server:
+        text = cost_text(tmp_path, planned(f"expert=openai:big@{server.url}", f"judge=openai:big@{server.url}", *SIZES))
+        assert not server.requests
+    assert "Tasks: 10 for behavior cloning, 64 for self-reinforcement, 42 for evaluation." in text
 
 
 def test_it_lists_what_is_missing(monkeypatch, tmp_path):

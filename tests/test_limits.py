@@ -92,7 +92,7 @@ def test_the_token_bound_is_above_what_any_tokenizer_makes_of_the_prompt():
     assert most_prompt_tokens(request("x", schema={"a": "b" * 500})) > most_prompt_tokens(request("x")) + 500
 
 
-@pytest.mark.parametrize("limits", [{"max_tokens": 1000}, {"max_usd": 0.02}])
+@pytest.mark.parametrize("limits", [{"max_tokens_spent": 1000}, {"max_usd": 0.02}])
 def test_the_budget_is_never_exceeded_however_many_calls_start_together(limits):
     toy = Toy()
     budget = Budget(prices=PRICES, **limits)
@@ -107,7 +107,7 @@ def test_the_budget_is_never_exceeded_however_many_calls_start_together(limits):
     assert budget.reserved == Cost(0, pytest.approx(0, abs=1e-12))
     tokens_left, usd_left = 1000 - budget.spent.tokens, 0.02 - budget.spent.usd
     most = Price(10, 30).cost(most_prompt_tokens(request(item="item-99")), 50)
-    if "max_tokens" in limits:
+    if "max_tokens_spent" in limits:
         assert 0 <= tokens_left < most.tokens
     else:
         assert 0 <= usd_left < most.usd, "it stops no earlier than it must"
@@ -116,7 +116,7 @@ def test_the_budget_is_never_exceeded_however_many_calls_start_together(limits):
 def test_calls_in_flight_are_counted_and_waited_for():
     """One call could take 300 tokens and takes 30: at most three fit beside each other, and all of them in turn."""
     toy = Toy()
-    chat = Budget(max_tokens=1000).around(toy, "gpt")
+    chat = Budget(max_tokens_spent=1000).around(toy, "gpt")
     most = most_prompt_tokens(request(tokens=100)) + 100
     results = gather(*(chat.complete(request(tokens=100)) for _ in range(20)))
     assert all(isinstance(result, Reply) for result in results)
@@ -135,7 +135,7 @@ def test_the_message_says_who_what_was_spent_and_what_to_raise():
 
 
 def test_what_earlier_sittings_spent_counts():
-    chat = Budget(max_tokens=1000, already=Cost(990, 0.0)).around(Toy(), "gpt")
+    chat = Budget(max_tokens_spent=1000, already=Cost(990, 0.0)).around(Toy(), "gpt")
     with pytest.raises(BudgetSpent, match="990 tokens"):
         asyncio.run(chat.complete(request()))
 
@@ -144,7 +144,7 @@ def test_money_cannot_be_limited_where_the_price_is_unknown_but_tokens_can():
     with pytest.raises(ValueError, match=r"role 'judge': model 'gpt-9' has no price.*priced: gpt, mine"):
         Budget(max_usd=1, prices=PRICES).around(Toy(), "gpt-9", "judge")
     assert Budget(max_usd=0, prices=PRICES).around(Toy(), "mine")
-    assert Budget(max_tokens=1, prices=PRICES).around(Toy(), "gpt-9")
+    assert Budget(max_tokens_spent=1, prices=PRICES).around(Toy(), "gpt-9")
 
 
 @pytest.mark.parametrize("bad", [(1,), "dear", (-1, 2), (float("nan"), 1), None])
@@ -154,7 +154,7 @@ def test_a_price_that_is_none_is_refused_with_its_model(bad):
 
 
 def test_a_call_without_usage_counts_with_all_it_can_have_cost_and_a_failed_one_with_nothing():
-    budget = Budget(max_tokens=10_000)
+    budget = Budget(max_tokens_spent=10_000)
     asyncio.run(budget.around(Toy(Reply("Hello.")), "gpt").complete(request()))
     assert budget.spent.tokens == most_prompt_tokens(request()) + 50
     failed = ServerReply("", outcome="api_error", failure="HTTP 500")
@@ -169,14 +169,14 @@ def test_a_call_that_raises_or_is_given_up_frees_what_it_had_set_aside():
         task.cancel()
         return await asyncio.gather(task, return_exceptions=True)
 
-    budget = Budget(max_tokens=10_000)
+    budget = Budget(max_tokens_spent=10_000)
     gather(budget.around(Toy(RuntimeError("no")), "gpt").complete(request()))
     asyncio.run(given_up(budget.around(Toy(takes_s=5), "gpt")))
     assert budget.reserved == budget.spent == Cost()
 
 
 def test_a_stream_stands_under_the_budget_with_all_it_can_cost():
-    budget = Budget(max_tokens=400)
+    budget = Budget(max_tokens_spent=400)
     chat, most = budget.around(Toy(), "gpt"), most_prompt_tokens(request()) + 50
     assert asyncio.run(pieces(chat, request())) == ["Hel", "lo."] and budget.spent.tokens == most
     with pytest.raises(BudgetSpent):
@@ -230,7 +230,7 @@ def test_retries_of_a_real_client_reach_the_meter():
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda: Limited(Toy(), 0), lambda: Budget(max_usd=-1), lambda: Budget(max_tokens=-1)]
+    "wrong", [lambda: Limited(Toy(), 0), lambda: Budget(max_usd=-1), lambda: Budget(max_tokens_spent=-1)]
 )
 def test_limits_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=r"allowed|at least 1"):

@@ -1,177 +1,192 @@
-"""The paper's preset, whole, over HTTP: only model names, addresses, counts and device are other ones."""
+"""The presets that ask servers, whole, over HTTP: to trained adapters and a results page, whatever the server does."""
 
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from fault_server import Faults, FaultServer
+import toy_talker
+from fault_server import KINDS, SPOILT, Faults, FaultServer
+from paper_run import KEY, PaperRun, Question, ended_well, published, questions, ran, wait_for
 from role_player import in_role
-from sotopia_records import agent, combination, environment, folder, relationship
-from toy_mistral import save_mistral
-from transformers import AutoTokenizer
 
-from sotopia_pi.models.seam import Message, messages_hash
-from sotopia_pi.models.weights import prepare
-from sotopia_pi.store.items import ItemFile
-from sotopia_pi.store.manifest import read_manifest
+from sotopia_pi.store.unanswered import is_unanswered
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 AT_ONCE = 16
 """Calls to one server at a time (the stages' default); what is in flight at a kill may be lost."""
-SLOW_S = 0.3
-"""Of an answer while a run is to be killed, so that the stage is still far from its end then."""
-KEY = "-".join(("sk", "planted", "0123456789abcdefghij"))
-"""Looks like a key and is none."""
-PRESET = """
-extends: paper
-model: {model}
-dtype: float32
-expert: openai:big@{url}?key=PLANTED_KEY
-judge: openai:big@{url}?key=PLANTED_KEY
-prices: {{big: [1, 2], small: [1, 2]}}
-turn_limit: 6
-01_social_tasks: {{writer: "openai:big@{url}?key=PLANTED_KEY", n_bc: 4, n_sr: 2, pairs: 2, evaluation: "{profiles}"}}
-03_behavior_cloning: {{epochs: 2}}
-04_agent_episodes: {{max_new_tokens: 4, probe_tasks: 1}}
-05_self_reinforcement: {{epochs: 1}}
-06_social_evaluation: {{partner: "openai:small@{url}?key=PLANTED_KEY", max_new_tokens: 40,
-  more_judges: ["openai:small@{url}?key=PLANTED_KEY"]}}
-"""
+STAGES = [path.stem for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))]
+PLAYED, TRAINED, TRAINED_AGAIN = "02_expert_episodes", "03_behavior_cloning", "05_self_reinforcement"
+EVALUATED, RESULTS = "06_social_evaluation", "10_results"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A run of the paper's preset that nothing disturbed, with its server; said: what the run printed."""
+
+    server: FaultServer
+    run: PaperRun
+    model: Path
+    profiles: Path
+    said: str
 
 
 @pytest.fixture(scope="module")
-def mistral(tmp_path_factory) -> Path:
-    """Random weights of Mistral's architecture, with the tiny model's tokenizer."""
-    place = tmp_path_factory.mktemp("mistral")
-    tokenizer = AutoTokenizer.from_pretrained(prepare("tiny-random"))
-    save_mistral(place, len(tokenizer), context=8192, eos_token_id=tokenizer.eos_token_id)
-    tokenizer.save_pretrained(place)
-    return place
+def undisturbed(tmp_path_factory) -> Iterator[Paper]:
+    model = toy_talker.mistral(tmp_path_factory.mktemp("mistral"))
+    profiles = published(tmp_path_factory.mktemp("published"))
+    with FaultServer(in_role, hang_s=1) as server:
+        run = PaperRun.of(tmp_path_factory.mktemp("paper"), "paper", model, server.url, profiles)
+        yield Paper(server, run, model, profiles, run.finish())
 
 
-def profiles(tmp_path: Path) -> Path:
-    """Two published scenarios, one of them hard, between two people."""
-    scenarios = [environment(), environment("e-sail", "share_sail", scenario="Two sailors mend one sail in a loft.")]
-    place = folder(tmp_path, environments=scenarios, combinations=[combination(), combination("c-2", "e-sail")])
-    (place / "hard_env_ids.jsonl").write_text(json.dumps({"env_id": "e-sail"}) + "\n")
-    assert agent() and relationship()
-    return place
+@pytest.fixture
+def paper(undisturbed) -> Iterator[Paper]:
+    """The same, with a server that is well again afterwards."""
+    yield undisturbed
+    undisturbed.server.faults = Faults()
+    if undisturbed.server.away:
+        undisturbed.server.come_back()
 
 
-def project(root: Path, mistral: Path, url: str) -> Path:
-    for name in ("notebooks", "params"):
-        shutil.copytree(ROOT / name, root / name)
-    preset = PRESET.format(model=mistral, url=url, profiles=profiles(root))
-    (root / "params" / "tiny.yaml").write_text(preset)
-    return root
+def settings(run: PaperRun, stage: str, adapter: str) -> dict:
+    return json.loads((run.path(stage) / adapter / "settings.json").read_text())["settings"]
 
 
-def start(root: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "SOTOPIA_PI_HOME": str(root), "OMP_NUM_THREADS": "1", "PLANTED_KEY": KEY}
-    command = [sys.executable, "-m", "sotopia_pi.app.cli", "run", "params/tiny.yaml", *words]
-    heard = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=root, env=environment, start_new_session=True, **heard)
-
-
-def run(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    process = start(root, *words)
-    said = process.communicate(timeout=600)
-    return subprocess.CompletedProcess(process.args, process.returncode, *said)
-
-
-def kill_after(root: Path, stage: str, replies: int, *words: str) -> None:
-    """Start the run and SIGKILL it with its kernel once a stage has that many replies; it is not at its end then."""
-    process = start(root, *words)
-    while len(items(root, stage, "replies.jsonl")) < replies:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert read_manifest(root / "outputs" / "tiny" / stage) is None
-
-
-Question = tuple[str, str, int]
-"""Model, prompt hash and seed."""
-
-
-def paid_for(root: Path) -> set[Question]:
-    """Every question to which a run keeps the reply."""
-    files = (root / "outputs" / "tiny").glob("*/replies.jsonl")
-    replies = [reply for file in files for reply in ItemFile(file).read()]
-    return {(reply["reply"]["model"], reply["prompt_hash"], reply["seed"]) for reply in replies}
-
-
-def questions(bodies: list[dict]) -> list[Question]:
-    """What the server was asked, under the names by which it calls its models in replies."""
-    asked = [[Message(message["role"], message["content"]) for message in body["messages"]] for body in bodies]
-    return [(f"{b['model']}-0001", messages_hash(m), b["seed"]) for m, b in zip(asked, bodies, strict=True)]
-
-
-def items(root: Path, stage: str, file: str) -> list[dict]:
-    return ItemFile(root / "outputs" / "tiny" / stage / file).read()
-
-
-def test_it_runs_to_a_trained_adapter_and_a_results_page_with_a_third_of_all_calls_failing(mistral, tmp_path):
-    faults = Faults(share=0.3, kinds=("rate_limit", "server_error", "cut", "torn_json", "empty"), first=2)
-    with FaultServer(in_role, faults=faults) as server:
-        root = project(tmp_path, mistral, server.url)
-        done = run(root)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert set(server.keys) == {f"Bearer {KEY}"} and sum(server.given.values()) > 20
-        asked = len(server.requests)
-        assert run(root).returncode == 0 and len(server.requests) == asked, "finished stages ask nobody again"
-    ratings = items(root, "02_expert_episodes", "ratings.jsonl")
-    assert {r["outcome"] for r in ratings} <= {"ok", "invalid", "api_error", "truncated", "refused"}
-    assert all(r["scores"]["goal"] is None for r in ratings if r["outcome"] != "ok")
-    assert sum(r["outcome"] == "ok" for r in ratings) >= len(ratings) / 2
-    settings = json.loads((root / "outputs/tiny/03_behavior_cloning/bc/settings.json").read_text())
-    assert settings["settings"]["quantisation"] == "nf4" and settings["settings"]["r"] == 8
-    assert len(list((root / "outputs/tiny/03_behavior_cloning/bc/epochs").iterdir())) == 2
-    page = (root / "outputs/tiny/10_results/report.html").read_text()
+def check_it_is_whole(run: PaperRun, asked: list[dict]) -> None:
+    """Everything was played, rated, trained and shown, and every question asked once."""
+    assert run.stages() == STAGES
+    for stage in STAGES:
+        assert not run.manifest(stage)["unanswered"], stage
+    for stage in (PLAYED, "04_agent_episodes", EVALUATED):
+        assert {episode["outcome"] for episode in run.items(stage, "episodes.jsonl")} == {"completed"}, stage
+        assert {rating["outcome"] for rating in run.items(stage, "ratings.jsonl")} == {"ok"}, stage
+    assert {v["id"]: v["trained"] for v in run.items(TRAINED_AGAIN, "variants.jsonl")} == {"SR": True, "BC+SR": True}
+    assert max(Counter(questions(asked)).values()) == 1
+    rows = json.loads((run.path(RESULTS) / "results.json").read_text())["results"]
+    shown = {row["variant"] for row in rows if row["dimension"] == "goal" and row["mean"] is not None}
+    assert shown == {"base", "BC", "SR", "BC+SR", "expert"}
+    page = (run.path(RESULTS) / "report.html").read_text()
     assert "rule-scored" not in page and "judged by big" in page
-    agreement = pd.read_csv(root / "outputs/tiny/10_results/tables/agreement.csv")
+    agreement = pd.read_csv(run.path(RESULTS) / "tables" / "agreement.csv")
     assert set(agreement["first"]) == {"big"} and set(agreement["second"]) == {"small"} and agreement["n"].max() > 0
-    assert read_manifest(root / "outputs/tiny/06_social_evaluation")["notes"]["roles"]["partner"].startswith(
-        "openai:small"
-    )
-    written = [path for path in (root / "outputs").rglob("*") if path.is_file()]
-    assert len(written) > 40 and not [path for path in written if KEY.encode() in path.read_bytes()]
-    assert KEY not in done.stdout + done.stderr
 
 
-def test_killed_while_playing_and_while_evaluating_it_ends_as_if_nothing_had_been(mistral, tmp_path):
-    """`exact` plays the local model bit-equal however its conversations meet; server and training are so anyway."""
-    words = ("--set", "exact=true")
-    with FaultServer(in_role) as server:
-        whole, killed = (project(tmp_path / name, mistral, server.url) for name in ("whole", "killed"))
-        done = run(whole, *words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        begun = len(server.requests)
-        for stage in ("02_expert_episodes", "06_social_evaluation"):
-            server.latency_s = SLOW_S
-            kill_after(killed, stage, 10, *words)
-            server.latency_s = 0.0
-            kept, asked = paid_for(killed), len(server.requests)
-            done = run(killed, *words, "--only", stage)
-            assert done.returncode == 0, done.stdout + done.stderr
-            later = questions(server.requests[asked:])
-            assert later and not kept & set(later), f"{stage}: a reply that is kept was asked for again"
-        done = run(killed, *words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        first, second = (Counter(questions(part)) for part in (server.requests[:begun], server.requests[begun:]))
-    assert set(first) == set(second) == paid_for(whole) == paid_for(killed) and set(first.values()) == {1}
-    assert sum(second.values()) - len(second) <= 2 * AT_ONCE, "asked twice is at most what was in flight at a kill"
-    for stage in sorted(path.parent.name for path in (whole / "outputs" / "tiny").glob("*/manifest.json")):
-        one, other = (read_manifest(root / "outputs" / "tiny" / stage) for root in (whole, killed))
+def test_the_papers_preset_runs_to_trained_adapters_and_a_results_page(paper):
+    run = paper.run
+    assert ran(paper.said) == STAGES
+    check_it_is_whole(run, paper.server.requests)
+    trained = settings(run, TRAINED, "bc")
+    assert trained["quantisation"] == "nf4" and (trained["r"], trained["alpha"], trained["dropout"]) == (8, 16, 0.05)
+    assert len(list((run.path(TRAINED) / "bc" / "epochs").iterdir())) == 2
+    roles = run.manifest(EVALUATED)["notes"]["roles"]
+    assert roles["expert"].startswith("openai:big") and roles["partner"].startswith("openai:small")
+    asked = len(paper.server.requests)
+    assert ran(run.finish(), "unchanged") == STAGES and len(paper.server.requests) == asked
+
+
+def test_a_planted_key_is_sent_and_in_nothing_that_a_run_writes_or_says(paper):
+    assert set(paper.server.keys) == {f"Bearer {KEY}"}
+    written = [path for path in paper.run.root.rglob("*") if path.is_file()]
+    assert len(written) > 60 and not [path for path in written if KEY.encode() in path.read_bytes()]
+    assert KEY not in paper.said
+
+
+def test_the_released_configuration_trains_with_its_own_settings_on_the_best_of_each_side(paper, tmp_path):
+    """It differs from the paper's from training on, so what was asked before stands."""
+    run = paper.run.copied(tmp_path)
+    run.use("paper_code", paper.model, paper.server.url, paper.profiles)
+    asked = len(paper.server.requests)
+    assert ran(run.finish()) == STAGES[2:]
+    check_it_is_whole(run, paper.server.requests[asked:])
+    for stage, adapter in ((TRAINED, "bc"), (TRAINED_AGAIN, "bc_sr")):
+        trained = settings(run, stage, adapter)
+        assert (trained["alpha"], trained["dropout"], trained["quantisation"]) == (32, 0.1, "nf4")
+    kept = Counter((side["group"], side["side"]) for side in run.items(TRAINED, "selection.jsonl"))
+    assert len(kept) == 4 and set(kept.values()) == {1}, "the better of two on each side of two scenarios"
+
+
+def test_the_open_preset_runs_with_another_architecture_and_plain_speech(paper, tmp_path):
+    model = toy_talker.qwen(tmp_path / "qwen")
+    asked = len(paper.server.requests)
+    run = PaperRun.of(tmp_path / "open", "open", model, paper.server.url, paper.profiles)
+    assert ran(run.finish()) == STAGES
+    check_it_is_whole(run, paper.server.requests[asked:])
+    assert settings(run, TRAINED, "bc")["quantisation"] == "nf4"
+    example = run.items(TRAINED, "examples.jsonl")[0]
+    assert sum(example["own"]) > 10, "one example a side, with the loss on all its turns"
+    assert "action_type" not in json.dumps(run.items(EVALUATED, "episodes.jsonl"))
+
+
+def test_with_a_third_of_all_calls_failing_everything_ends_as_done_or_as_a_named_failure(paper, tmp_path):
+    run = paper.run.copied(tmp_path, PLAYED, EVALUATED, RESULTS)
+    paper.server.faults = Faults(share=0.3, kinds=KINDS + 4 * SPOILT, first=2)
+    said = run.finish("--only", PLAYED, EVALUATED, RESULTS)
+    assert ran(said) == [PLAYED, EVALUATED, RESULTS]
+    assert sum(paper.server.given.values()) > 20 and set(paper.server.given) & set(SPOILT)
+    for stage in (PLAYED, EVALUATED):
+        episodes, ratings = (run.items(stage, f"{what}.jsonl") for what in ("episodes", "ratings"))
+        assert {e["outcome"] for e in episodes} <= {"completed", "policy_failed", "policy_api_error"}
+        assert {r["outcome"] for r in ratings} <= {"ok", "invalid", "api_error", "truncated", "refused"}
+        assert all(r["scores"]["goal"] is None for r in ratings if r["outcome"] != "ok")
+        assert sum(r["outcome"] == "ok" for r in ratings) >= len(ratings) / 2
+    paper.server.faults = Faults()
+    kept, asked = run.paid_for(), len(paper.server.requests)
+    run.finish("--only", PLAYED, EVALUATED, RESULTS)
+    assert not kept & set(questions(paper.server.requests[asked:]))
+    assert KEY not in said
+
+
+@pytest.mark.parametrize(("stage", "at"), [(PLAYED, 10), (EVALUATED, 25)])
+def test_a_stage_killed_in_the_middle_ends_as_if_nothing_had_been(paper, tmp_path, stage, at):
+    run, server = paper.run.copied(tmp_path, stage), paper.server
+    begun = len(server.requests)
+    killed = run.start()
+    server.when_asked(at, lambda: os.killpg(killed.pid, signal.SIGKILL))
+    killed.communicate()
+    assert len(server.requests) - begun >= at and run.manifest(stage) is None
+    kept, asked = run.paid_for(), len(server.requests)
+    check_it_ends_like(paper, run, run.finish(), [stage])
+    check_only_the_rest_was_asked(kept, server.requests[asked:])
+    again = Counter(questions(server.requests[begun:]))
+    assert again.total() - len(again) <= AT_ONCE, "asked twice is at most what was in flight at the kill"
+
+
+@pytest.mark.parametrize(
+    ("stage", "at", "file", "then"), [(PLAYED, 18, "ratings.jsonl", []), (EVALUATED, 30, "episodes.jsonl", [RESULTS])]
+)
+def test_a_server_that_goes_away_for_a_while_costs_only_what_it_did_not_answer(paper, tmp_path, stage, at, file, then):
+    """It refuses connections until the first call is given up, and then is back; later the run is started again."""
+    run, server = paper.run.copied(tmp_path, stage), paper.server
+    cut_off = run.start("--only", stage, *then)
+    server.when_asked(at, server.go_away)
+    wait_for(cut_off, lambda: any(is_unanswered(item) for item in run.items(stage, file)))
+    server.come_back()
+    said = ended_well(cut_off)
+    items = [item for name in run.manifest(stage)["items"] for item in run.items(stage, name)]
+    without = [item for item in items if is_unanswered(item)]
+    assert 0 < len(without) < len(items) and f"{len(without)} without an answer from a server" in said
+    assert all(item["scores"]["goal"] is None for item in without if "scores" in item)
+    kept, asked = run.paid_for(), len(server.requests)
+    check_it_ends_like(paper, run, run.finish(), [stage, *then])
+    check_only_the_rest_was_asked(kept, server.requests[asked:])
+
+
+def check_only_the_rest_was_asked(kept: set[Question], later: list[dict]) -> None:
+    assert later and not kept & set(questions(later)), "a reply that is kept was asked for again"
+
+
+def check_it_ends_like(paper: Paper, run: PaperRun, said: str, made: list[str]) -> None:
+    """Only these stages ran, and whatever was made is what the undisturbed run made, file by file."""
+    assert ran(said) == made
+    assert run.paid_for() == paper.run.paid_for()
+    for stage in STAGES:
+        one, other = paper.run.manifest(stage), run.manifest(stage)
         assert one["items"] == other["items"] and not other["unanswered"], stage
         assert all(one["digests"][file] == other["digests"][file] for file in one["items"]), stage

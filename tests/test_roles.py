@@ -173,7 +173,7 @@ def test_a_server_plays_an_episode_behind_all_wrappers_and_the_cache_plays_it_ag
         meter = Meter(prices)
         first = asyncio.run(episode(server.url, Budget(max_usd=1, prices=prices), meter))
         assert len(server.requests) == 4 and meter.tallies["expert"].calls == 4 and meter.usd > 0
-        nothing = Budget(max_tokens=0)
+        nothing = Budget(max_tokens_spent=0)
         again = asyncio.run(episode(server.url, nothing, meter))
         assert again == first and len(server.requests) == 4 and meter.tallies["expert"].calls == 4
         with pytest.raises(BudgetSpent, match="role 'expert'"):
@@ -207,7 +207,7 @@ def test_a_local_model_opens_answers_costs_nothing_and_closes():
     async def answered():
         opened = open_chat(parse_model("agent", "local:tiny-random"), exact=True)
         meter = Meter()
-        chat = opened.behind(budget=Budget(max_tokens=0), meter=meter).chat
+        chat = opened.behind(budget=Budget(max_tokens_spent=0), meter=meter).chat
         reply = await chat.complete(Request((Message("user", "Hi."),), Sampling(max_new_tokens=4)))
         await opened.close()
         return opened, reply, meter

@@ -146,8 +146,9 @@ def test_the_detectable_difference_has_eighty_percent_power(n, effect):
     assert minimum_detectable_difference(2.5, n) == pytest.approx(2.5 * effect, abs=0.03)
 
 
-def test_the_detectable_difference_is_what_simulation_finds():
-    n, sd = 10, 2.0
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_the_detectable_difference_is_what_simulation_finds(n):
+    sd = 2.0
     shift = minimum_detectable_difference(sd, n)
     samples = np.random.default_rng([6]).normal(shift, sd, (20_000, n))
     assert (stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.80, abs=0.015)

@@ -228,7 +228,8 @@ def minimum_detectable_difference(sd: float, n_templates: int, power: float = 0.
     critical = stats.t.isf(alpha / 2, df)
 
     def shortfall(shift: float) -> float:
-        return stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift) - power
+        far_tail = stats.nct.cdf(-critical, df, shift)  # below 1e-15 it may come as NaN
+        return stats.nct.sf(critical, df, shift) + (0.0 if math.isnan(far_tail) else far_tail) - power
 
     upper = critical + 2.0
     while shortfall(upper) < 0:

@@ -20,6 +20,7 @@ from sotopia_pi.stages.tasks import TaskCounts
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.store.params import Plan
 from sotopia_pi.store.run_card import graphics_cards
+from sotopia_pi.store.unanswered import is_unanswered
 
 TURN_PROMPT = {"chat": (210, 21), "sotopia": (600, 27)}
 """Prompt tokens of a turn by format: at the first turn, and more with every turn before it. Measured with SmolLM2's
@@ -32,6 +33,8 @@ ROLES = ("writer", "expert", "partner", "judge")
 JUDGED_AGAIN = "judge_ratings.jsonl"
 WRITER_PROMPT, WRITER_COMPLETION = 900, 350
 """Tokens of a task writer's call: the request with an example scenario, and a scenario with its goals."""
+USES = {"bc": "behavior cloning", "sr": "self-reinforcement", "eval": "evaluation"}
+"""What the tasks of each split are for."""
 TRAINED, BASELINES = ("base", "BC", "SR", "BC+SR", "expert"), 6
 """Who plays the social evaluation, at most; the baselines only where goals can be checked by rule."""
 PUBLISHED, PUBLISHED_HARD = 90, 14
@@ -93,6 +96,8 @@ def cost_text(root: Path, plan: Plan) -> str:
     """The table, its sums, and what is missing, for a terminal."""
     table = cost_table(root, plan)
     lines = [f"Run {plan.run}, at most (every episode taken to use all its turns); nothing was asked of anybody."]
+    if tasks := plan.params.get("01_social_tasks"):
+        lines.append(f"Tasks: {', '.join(f'{_n_tasks(tasks, split):,} for {use}' for split, use in USES.items())}.")
     if len(table):
         lines += ["", _shown(table), "", _sums(table)]
     else:
@@ -132,11 +137,11 @@ def _of_stage(stage: str, plan: Plan, run_dir: Path) -> list[Asked]:
             turns = {"partner": _half(params), "expert": _half(params) / agents}
         case _:
             return []
-    done = _lines(run_dir / stage / "episodes.jsonl")
+    done = _answered(run_dir / stage / "episodes.jsonl")
     rows = [_turns(stage, role, params, episodes, done, per_episode) for role, per_episode in turns.items()]
-    rows.append(_ratings(stage, params["judge"], params, episodes, _lines(run_dir / stage / "ratings.jsonl") // 2))
+    rows.append(_ratings(stage, params["judge"], params, episodes, _answered(run_dir / stage / "ratings.jsonl") // 2))
     others = params.get("more_judges", [])
-    done_by_others = _lines(run_dir / stage / JUDGED_AGAIN) // 2
+    done_by_others = _answered(run_dir / stage / JUDGED_AGAIN) // 2
     rows += [_ratings(stage, judge, params, episodes, done_by_others // len(others)) for judge in others]
     return [row for row in rows if row is not None and row.calls + row.done]
 
@@ -164,7 +169,7 @@ def _n_scenarios(tasks: Mapping[str, Any]) -> int:
 def _scenarios(stage: str, params: Mapping[str, Any], run_dir: Path) -> Asked | None:
     """What the task writer is asked: a scenario for every prompt, once each."""
     items = _n_scenarios(params)
-    row = Asked(stage, "writer", params["writer"], items, min(items, _lines(run_dir / stage / "scenarios.jsonl")))
+    row = Asked(stage, "writer", params["writer"], items, min(items, _answered(run_dir / stage / "scenarios.jsonl")))
     return _priced(row, params, 1, WRITER_PROMPT, WRITER_COMPLETION) if items else None
 
 
@@ -214,8 +219,9 @@ def _priced(row: Asked, params: Mapping[str, Any], per_item: float, prompt: floa
     )
 
 
-def _lines(path: Path) -> int:
-    return len(ItemFile(path).ids())
+def _answered(path: Path) -> int:
+    """Items that lie there and are not asked for again."""
+    return sum(not is_unanswered(item) for item in ItemFile(path).read())
 
 
 def _shown(table: pd.DataFrame) -> str:

@@ -34,21 +34,21 @@ class Limited:
 class Budget:
     """What all calls of a run may cost together, over all roles.
 
-    max_tokens, max_usd: None = no limit. prices: see `Prices`. already: what earlier sittings spent.
+    max_tokens_spent, max_usd: None = no limit. prices: see `Prices`. already: what earlier sittings spent.
     Counted is what servers reported. What a provider bills for an attempt that got no answer is not known here.
     """
 
     def __init__(
         self,
-        max_tokens: int | None = None,
+        max_tokens_spent: int | None = None,
         max_usd: float | None = None,
         prices: Prices | None = None,
         already: Cost | None = None,
     ):
-        for name, limit in (("max_tokens", max_tokens), ("max_usd", max_usd)):
+        for name, limit in (("max_tokens_spent", max_tokens_spent), ("max_usd", max_usd)):
             if limit is not None and limit < 0:
                 raise ValueError(f"{name} is {limit}; allowed: 0 and above, or None for no limit")
-        self.max_tokens, self.max_usd, self.prices = max_tokens, max_usd, dict(prices or {})
+        self.max_tokens_spent, self.max_usd, self.prices = max_tokens_spent, max_usd, dict(prices or {})
         self.spent, self.reserved, self.calls = already or Cost(), Cost(), 0
         self._settled = asyncio.Event()
 
@@ -62,7 +62,7 @@ class Budget:
             raise ValueError(
                 f"role {role!r}: model {model!r} has no price, so max_usd = {self.max_usd} cannot be kept. Add it to "
                 f"the prices (priced: {', '.join(sorted(self.prices)) or 'none'}; a server of your own may cost 0 and "
-                f"0), or limit max_tokens instead."
+                f"0), or limit max_tokens_spent instead."
             )
         return Budgeted(chat, self, price or Price(0, 0), role)
 
@@ -86,11 +86,11 @@ class Budget:
         self._settled.set()
 
     def _fits(self, cost: Cost) -> bool:
-        tokens = self.max_tokens is None or cost.tokens <= self.max_tokens
+        tokens = self.max_tokens_spent is None or cost.tokens <= self.max_tokens_spent
         return tokens and (self.max_usd is None or cost.usd <= self.max_usd + 1e-12)
 
     def _message(self, most: Cost, who: str) -> str:
-        limits = [f"max_tokens = {self.max_tokens:,}"] if self.max_tokens is not None else []
+        limits = [f"max_tokens_spent = {self.max_tokens_spent:,}"] if self.max_tokens_spent is not None else []
         limits += [f"max_usd = {self.max_usd:g}"] if self.max_usd is not None else []
         return (
             f"{who}: the budget ({', '.join(limits)}) does not cover this call. Spent so far: {self.spent} in "
