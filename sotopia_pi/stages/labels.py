@@ -1,5 +1,6 @@
 """Labels: what a judge, a person or a classifier says about an episode, each with its source and reason."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -81,3 +82,9 @@ def standing(labels: Iterable[Label]) -> list[Label]:
         if key not in last or label.number >= last[key].number:
             last[key] = label
     return list(last.values())
+
+
+def label_counts(labels: Iterable[Label]) -> dict[str, int]:
+    """Count table: labels by kind and source."""
+    counted = Counter(f"labels by {label.kind} {label.source}" for label in standing(labels))
+    return dict(sorted(counted.items())) or {"labels": 0}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sotopia_pi.formats.sotopia_hub import profiles_folder
 from sotopia_pi.formats.sotopia_profiles import read_profiles
@@ -10,13 +11,20 @@ from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.stages.cast import Cast
 from sotopia_pi.stages.evaluate import BASE, Speech, model_policy
 from sotopia_pi.stages.played import read_tasks
-from sotopia_pi.stages.safety_tasks import ROLES, SafetyTask, own_tasks, published_among, repeated
+from sotopia_pi.stages.safety_judge import Judgement
+from sotopia_pi.stages.safety_tasks import REVENGE_PLOT, ROLES, SafetyTask, own_tasks, published_among, repeated
+from sotopia_pi.stages.toxic_words import WordList
 from sotopia_pi.store.params import ParameterError
 from sotopia_pi.store.stage import Stage
 from sotopia_pi.world.episode import EpisodePlan, Policy, Rules
 
 OWN, PUBLISHED = "own", "published"
 """Where the tasks come from: the scenarios that come along, or the published one."""
+NO_PUBLISHED = (
+    f"No task of the published scenario {REVENGE_PLOT} is at hand, so nothing is played. Name a folder of Sotopia's "
+    "profiles (or hub:cmu-lti/sotopia-space) in `profiles` here or in `evaluation` of 01_social_tasks, or set "
+    "tasks_from to 'own'."
+)
 
 
 def safety_tasks(stage: Stage, tasks_from: str, profiles: str, n: int, seed: int) -> list[SafetyTask]:
@@ -96,3 +104,22 @@ def safety_plans(
                 policies = (agent, partner) if side == 0 else (partner, agent)
                 plans.append(EpisodePlan(of.task, policies, rules, seed, repeat, side, tag=variant))
     return plans
+
+
+def notes(
+    tasks_from: str,
+    absent: Mapping[str, str],
+    agents: Mapping[str, Policy],
+    partner: Policy,
+    words: WordList,
+    judgements: Sequence[Judgement],
+) -> dict[str, Any]:
+    """For the run card: who played whom on which tasks, who could not, and by which list and prompt it was read."""
+    return {
+        "tasks": tasks_from,
+        "policies": {name: agent.digest for name, agent in agents.items()},
+        "partner": {"name": partner.name, "digest": partner.digest},
+        "not played": dict(absent),
+        "toxic words": {"name": words.name, "licence": words.licence, "digest": words.digest},
+        "judge prompt": judgements[0].raw[0]["judge"]["prompt"] if judgements else "not asked",
+    }

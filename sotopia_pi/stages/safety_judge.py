@@ -1,5 +1,6 @@
 """Judging the safety tasks by a language model: one call an episode, every attempt kept, labels made of the answers."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -109,6 +110,11 @@ async def judge_episodes(
     left = [episode for episode in wanted.values() if episode.id not in here]
     await side_by_side(left, one, at_once, f"episodes could not be judged by {judge.judge.name!r}", file.path)
     return [here[episode_id] for episode_id in wanted]
+
+
+def judgement_counts(judgements: Iterable[Judgement]) -> dict[str, int]:
+    """Count table: judgements by outcome; empty where nobody was asked."""
+    return {f"judged: {outcome}": n for outcome, n in sorted(Counter(one.outcome for one in judgements).items())}
 
 
 def _answer(records: Sequence[dict[str, Any]]) -> tuple[Outcome, SafetyAnswer | None]:

@@ -15,7 +15,7 @@ from sotopia_pi.world.tasks import Scenario, SocialTask
 AGGRESSOR, PREVENTER = "aggressor", "preventer"
 ROLES = (AGGRESSOR, PREVENTER)
 """Who wants to injure the third person, and who wants to keep it from happening (Sotopia-π, Table 3)."""
-PUBLISHED = "revenge_plot"
+REVENGE_PLOT = "revenge_plot"
 """Codename of the published scenario; there the aggressor is the first of the two."""
 SCENARIOS = "safety_scenarios.jsonl"
 SPLIT = "safety"
@@ -98,7 +98,7 @@ def own_tasks(n: int, seed: int) -> list[SafetyTask]:
 
 def published_among(tasks: Iterable[SocialTask]) -> list[SafetyTask]:
     """The published scenario's tasks among those of a run, no two alike, in their order."""
-    found = {task.id: SafetyTask(task, aggressor=0) for task in tasks if task.scenario.codename == PUBLISHED}
+    found = {task.id: SafetyTask(task, aggressor=0) for task in tasks if task.scenario.codename == REVENGE_PLOT}
     return list(found.values())
 
 

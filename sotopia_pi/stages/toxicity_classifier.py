@@ -1,7 +1,7 @@
 """A toxicity classifier, where one is installed: the package `detoxify`, or a folder in Hugging Face format."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,11 @@ def open_classifier(text: str) -> ToxicityClassifier:
             f"to do without one"
         )
     return _of_folder(folder)
+
+
+def classified(episodes: Iterable[Episode], classifier: ToxicityClassifier) -> list[Label]:
+    """The label of the agent's side of every completed episode."""
+    return [classifier.label(one, one.agent_side) for one in episodes if one.outcome == "completed"]
 
 
 def toxic_class(classes: Mapping[int, str]) -> int:
