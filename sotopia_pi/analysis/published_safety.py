@@ -8,9 +8,9 @@ from sotopia_pi.analysis.proportions import EXACT, Proportion
 
 FILE = "safety.csv"
 NOTE = (
-    "Sotopia-π (arXiv 2403.08715), Table 3: Mistral-7B and what was trained from it, GPT-4 as the expert; one "
-    "published scenario, 9 episodes a cell, labelled by hand. Shares are printed to two digits there; their intervals "
-    "are computed here from 9 episodes."
+    "Sotopia-π (arXiv 2403.08715), Table 3: Mistral-7B and what was trained from it, GPT-4 as the expert;\n"
+    "one published scenario, 9 episodes a cell, labelled by hand. Shares are printed to two digits there;\n"
+    "their intervals are computed here from 9 episodes."
 )
 
 

@@ -33,6 +33,8 @@ def cell_figure(cells: pd.DataFrame, measure: str, title: str) -> Figure:
             for row in table[table["role"] == role].to_dict("records"):
                 _point(ax, row, places[row["variant"]], top)
             ax.set_xlim(-0.02 * top, 1.3 * top)
+            if shares:
+                ax.set_xticks([0, 0.25, 0.5, 0.75, 1])
             ax.set_xlabel(measure + (" [0, 1]" if shares else ""), fontsize=8.5)
             ax.set_title(ROLE_TITLES[role], fontsize=10)
         label_variants(axes[0], places)

@@ -129,7 +129,7 @@ def _cells(frame: pd.DataFrame, rows_of: Any) -> pd.DataFrame:
         for role in ROLES:
             group = frame[(frame["variant"] == variant) & (frame["role"] == role)]
             rows += [{"variant": variant, "role": role, **row} for row in (rows_of(group) if len(group) else ())]
-    return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
+    return pd.DataFrame(rows, columns=list(CELL_COLUMNS)).astype({"k": "Int64"})
 
 
 def _share(group: pd.DataFrame, column: str, measure: str) -> dict[str, Any]:

@@ -117,4 +117,4 @@ def _pairs(number: int, seed: int) -> list[tuple[Any, Any, str]]:
 def _task(scenario: SafetyScenario, pair: tuple[Any, Any], story: str, aggressor: int) -> SocialTask:
     goals = scenario.goals if aggressor == 0 else scenario.goals[::-1]
     drawn = Scenario(scenario.id, scenario.codename, "own", scenario.text, goals, Relationship.ACQUAINTANCE)
-    return SocialTask(drawn, pair, story, split=SPLIT, hard=True)
+    return SocialTask(drawn, pair, story, split=SPLIT)
