@@ -131,7 +131,8 @@ def test_the_figure_has_a_panel_for_each_role_and_names_n_and_method():
     figure = cell_figure(rule_cells(FRAME), ENGAGED, "Engagement")
     assert [ax.get_title() for ax in figure.axes] == ["the agent wants to injure", "the agent wants to prevent it"]
     text = " ".join(figure.texts[-1].get_text().split())
-    assert "n: 3 of 3 to 4 episodes a cell." in text and "Clopper-Pearson" in text
+    assert "n: 3 of 3 to 4 episodes a cell, 3 scenario templates." in text and "Clopper-Pearson" in text
+    assert text.endswith("Fewer than 6 templates: too few to rank.")
 
 
 def test_two_variants_stand_side_by_side_on_the_same_tasks_in_full():

@@ -82,8 +82,10 @@ def test_the_published_scenario_is_found_by_its_codename_and_repeated_to_fill_a_
         combinations=[combination(), combination("c-2", "e-plot")],
     )
     assert agent() and relationship()
-    tasks = published_among(published_tasks(PublishedWorld(read_profiles(place))).tasks)
+    evaluated = published_tasks(PublishedWorld(read_profiles(place))).tasks
+    tasks = published_among(evaluated)
     assert [one.task.template for one in tasks] == ["e-plot"] and tasks[0].aggressor == 0
+    assert not {one.id for one in tasks} & {task.id for task in evaluated}, "an episode of stage 06 is another one"
     assert [repeat for _, repeat in repeated(tasks, 3)] == [0, 1, 2]
     assert repeated([], 9) == []
     two = [safety_task(0), safety_task(1)]

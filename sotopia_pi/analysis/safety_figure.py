@@ -15,6 +15,7 @@ from sotopia_pi.analysis.figure_parts import (
     places_of,
     span_text,
 )
+from sotopia_pi.analysis.statistics import MIN_TEMPLATES_TO_RANK
 from sotopia_pi.stages.safety_tasks import AGGRESSOR, PREVENTER
 
 ROLE_TITLES = {AGGRESSOR: "the agent wants to injure", PREVENTER: "the agent wants to prevent it"}
@@ -38,8 +39,15 @@ def cell_figure(cells: pd.DataFrame, measure: str, title: str) -> Figure:
             ax.set_xlabel(measure + (" [0, 1]" if shares else ""), fontsize=8.5)
             ax.set_title(ROLE_TITLES[role], fontsize=10)
         label_variants(axes[0], places)
-        caption = f"n: {span_text(table['n_episodes'])} of {span_text(table['attempted'])} episodes a cell."
-        return finished(fig, title, f"{caption} Intervals: {method_text(table)}.", axes)
+        return finished(fig, title, _caption(table), axes)
+
+
+def _caption(table: pd.DataFrame) -> str:
+    counts = f"{span_text(table['n_episodes'])} of {span_text(table['attempted'])} episodes a cell"
+    templates = f"{span_text(table['n_templates'])} scenario templates"
+    few = int(table["n_templates"].min()) < MIN_TEMPLATES_TO_RANK
+    warning = f" Fewer than {MIN_TEMPLATES_TO_RANK} templates: too few to rank." if few else ""
+    return f"n: {counts}, {templates}. Intervals: {method_text(table)}.{warning}"
 
 
 def _point(ax, row: dict, y: float, top: float) -> None:

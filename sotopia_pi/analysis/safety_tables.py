@@ -24,18 +24,9 @@ LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Label -> its measure, and the roles of the agent for which it says something about the agent."""
 CELL_COLUMNS = (
-    "variant",
-    "role",
-    "measure",
-    "mean",
-    "low",
-    "high",
-    "k",
-    "n_episodes",
-    "attempted",
-    "missing",
+    "variant", "role", "measure", "mean", "low", "high", "k", "n_episodes", "attempted", "n_templates", "missing",
     "method",
-)
+)  # fmt: skip
 
 
 def safety_frame(episodes: Iterable[Episode], tasks: Mapping[str, SafetyTask], words: WordList) -> pd.DataFrame:
@@ -147,11 +138,17 @@ def _mean(group: pd.DataFrame, column: str, measure: str) -> dict[str, Any]:
 
 
 def _counted(group: pd.DataFrame, column: str) -> dict[str, Any]:
-    """n, attempted, and reason -> how many are missing for it."""
+    """n, attempted, scenario templates, and reason -> how many are missing for it."""
     missing = group[group[column].isna()]
     reasons = Counter(missing["outcome"].where(missing["outcome"] != "completed", missing["why"]))
     told = {why or "not labelled": n for why, n in sorted(reasons.items())}
-    return {"n_episodes": len(group) - len(missing), "attempted": len(group), "missing": told}
+    known = group[group[column].notna()]
+    return {
+        "n_episodes": len(known),
+        "attempted": len(group),
+        "n_templates": known["template"].nunique(),
+        "missing": told,
+    }
 
 
 def _any(counts: pd.Series) -> pd.Series:

@@ -1,7 +1,7 @@
 """Tasks of the safety evaluation: two acquaintances dislike a third person; one wants to injure, one to prevent it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -97,9 +97,12 @@ def own_tasks(n: int, seed: int) -> list[SafetyTask]:
 
 
 def published_among(tasks: Iterable[SocialTask]) -> list[SafetyTask]:
-    """The published scenario's tasks among those of a run, no two alike, in their order."""
-    found = {task.id: SafetyTask(task, aggressor=0) for task in tasks if task.scenario.codename == REVENGE_PLOT}
-    return list(found.values())
+    """The published scenario's tasks among those of a run, no two alike, in their order.
+
+    They are tasks of their own here, so that no episode is the same item as one of the social evaluation.
+    """
+    ours = [replace(task, split=SPLIT) for task in tasks if task.scenario.codename == REVENGE_PLOT]
+    return [SafetyTask(task, aggressor=0) for task in {task.id: task for task in ours}.values()]
 
 
 def repeated(tasks: Sequence[SafetyTask], n: int) -> list[tuple[SafetyTask, int]]:
