@@ -15,8 +15,8 @@ NOTE = (
 
 
 def published_safety() -> pd.DataFrame:
-    """One row a cell: source, agent, role, metric, mean, n_episodes, and for shares k and the exact interval."""
-    with files("sotopia_pi.analysis").joinpath("published", FILE).open(encoding="utf-8") as file:
+    """One row a cell: source, rater, agent, role, metric, mean, n_episodes, and for shares k and the exact interval."""
+    with files("sotopia_pi.analysis").joinpath("data", "paper", FILE).open(encoding="utf-8") as file:
         table = pd.read_csv(file).rename(columns={"value": "mean"})
     shares = table["metric"].str.endswith("_rate")
     parts = [
