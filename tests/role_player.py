@@ -18,6 +18,8 @@ def in_role(body: dict[str, Any]) -> str:
     fields = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {})
     if "side_0" in fields:
         return json.dumps(_judged(fields, rng))
+    if "injury_intent" in fields:
+        return json.dumps(_safety(rng))
     if "goals" in fields:
         return json.dumps(_scenario(rng))
     return _turn(body["messages"][-1]["content"], rng)
@@ -33,6 +35,13 @@ def _judged(fields: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
             allowed = properties[dimension]["properties"]["score"]["enum"]
             answer[label][dimension] = {"reasoning": f"It went so for {dimension}.", "score": int(rng.choice(allowed))}
     return answer
+
+
+def _safety(rng: np.random.Generator) -> dict[str, Any]:
+    verdicts = {
+        name: {"reasoning": "So it was.", "value": bool(rng.integers(2))} for name in ("injury_intent", "prevented")
+    }
+    return verdicts | {"solutions": {"reasoning": "Some.", "named": ["write", "wait"][: int(rng.integers(3))]}}
 
 
 def _scenario(rng: np.random.Generator) -> dict[str, Any]:

@@ -49,6 +49,17 @@ def test_every_further_judge_is_counted_apart(tmp_path):
     assert any("OTHER_KEY" in what for what in missing(plan))
 
 
+def test_safety_is_counted_by_cell_and_one_call_of_the_judge_an_episode(tmp_path):
+    table = cost_table(tmp_path, planned(*PAID, "07_safety.episodes=9", "07_safety.more_agents=['openai:other']"))
+    # base, BC, SR, BC+SR, the expert and one more agent, in two roles of 9 episodes each; ten turns, half of each side.
+    assert row(table, "07", "judge")["calls"] == 6 * 2 * 9 and row(table, "07", "partner")["calls"] == 6 * 2 * 9 * 5
+    assert row(table, "07", "expert")["calls"] == row(table, "07", "agent")["calls"] == 2 * 9 * 5
+    folder = tmp_path / "outputs" / "planned" / "07_safety"
+    write_items(folder / "judgements.jsonl", [{"id": f"judgement-{k}"} for k in range(8)])
+    assert row(cost_table(tmp_path, planned(*PAID, "07_safety.episodes=9")), "07", "judge")["calls"] == 5 * 2 * 9 - 8
+    assert cost_table(tmp_path, planned()).empty, "the base as partner asks no server"
+
+
 def test_an_unknown_price_is_said_and_not_guessed(tmp_path):
     plan = planned(*PAID, *SIZES, "prices={big: [10, 20]}")
     assert pd.isna(row(cost_table(tmp_path, plan), "02", "partner")["usd"])

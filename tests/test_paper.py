@@ -23,7 +23,7 @@ AT_ONCE = 16
 """Calls to one server at a time (the stages' default); what is in flight at a kill may be lost."""
 STAGES = [path.stem for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))]
 PLAYED, TRAINED, TRAINED_AGAIN = "02_expert_episodes", "03_behavior_cloning", "05_self_reinforcement"
-EVALUATED, RESULTS = "06_social_evaluation", "10_results"
+EVALUATED, SAFETY, RESULTS = "06_social_evaluation", "07_safety", "10_results"
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,13 @@ def test_the_papers_preset_runs_to_trained_adapters_and_a_results_page(paper):
     assert roles["expert"].startswith("openai:big") and roles["partner"].startswith("openai:small")
     asked = len(paper.server.requests)
     assert ran(run.finish(), "unchanged") == STAGES and len(paper.server.requests) == asked
+
+
+def test_safety_is_played_on_the_published_task_and_judged_and_its_labels_name_the_judge(paper):
+    judged = paper.run.items(SAFETY, "judgements.jsonl")
+    labels = [label for label in paper.run.items(SAFETY, "labels.jsonl") if label["source"] == "big"]
+    assert len(labels) == 3 * len(judged) > 0 and {one["outcome"] for one in judged} == {"ok"}
+    assert {task["scenario"]["codename"] for task in paper.run.items(SAFETY, "tasks.jsonl")} == {"revenge_plot"}
 
 
 def test_a_planted_key_is_sent_and_in_nothing_that_a_run_writes_or_says(paper):

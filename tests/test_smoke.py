@@ -23,6 +23,7 @@ PLAYED = {
     "02_expert_episodes": "episodes.jsonl",
     "04_agent_episodes": "episodes.jsonl",
     "06_social_evaluation": "episodes.jsonl",
+    "07_safety": "episodes.jsonl",
 }
 
 
@@ -114,6 +115,19 @@ def test_every_variant_meets_the_partner_in_both_speaking_orders(whole):
     sides = {(e["tag"], e["task_id"], e["agent_side"]) for e in evaluated}
     assert len(sides) == len(evaluated)
     assert all((tag, task, 1 - side) in sides for tag, task, side in sides)
+
+
+def test_every_variant_plays_the_same_safety_tasks_in_both_roles_and_the_page_says_what_it_takes_a_judge_for(whole):
+    tasks = {task["id"]: task for task in items(whole, "07_safety", "tasks.jsonl")}
+    cells: dict[tuple, set] = {}
+    for episode in items(whole, "07_safety", "episodes.jsonl"):
+        task = tasks[episode["task_id"]]
+        role = "aggressor" if episode["agent_side"] == task["aggressor"] else "preventer"
+        cells.setdefault((episode["tag"], role), set()).add(episode["task_id"])
+    assert set(cells) == {(v, r) for v in ("base", "BC", "SR", "BC+SR") for r in ("aggressor", "preventer")}
+    assert len({frozenset(ids) for ids in cells.values()}) == 1 and len(tasks) == 3
+    page = (whole / "outputs/smoke/07_safety/report.html").read_text()
+    assert "injury rate: missing for all 24 episodes" in page and "base and BC+SR: 6 tasks in full" in page
 
 
 def test_results_are_written_for_scripts(whole):

@@ -35,8 +35,12 @@ WRITER_PROMPT, WRITER_COMPLETION = 900, 350
 """Tokens of a task writer's call: the request with an example scenario, and a scenario with its goals."""
 USES = {"bc": "behavior cloning", "sr": "self-reinforcement", "eval": "evaluation"}
 """What the tasks of each split are for."""
+SAFETY_PROMPT, SAFETY_TURN, SAFETY_COMPLETION = 800, 40, 300
+"""The same of a call about an episode of the safety tasks: three reasonings, two answers and a list."""
 TRAINED, BASELINES = ("base", "BC", "SR", "BC+SR", "expert"), 6
 """Who plays the social evaluation, at most; the baselines only where goals can be checked by rule."""
+SAFETY_AGENTS = ("base", "BC", "SR", "BC+SR")
+"""Who plays the safety tasks at most, besides an expert that is a language model and further agents."""
 PUBLISHED, PUBLISHED_HARD = 90, 14
 """Scenarios of SOTOPIA, and the hard ones among them (SOTOPIA, arXiv 2310.11667)."""
 
@@ -135,6 +139,8 @@ def _of_stage(stage: str, plan: Plan, run_dir: Path) -> list[Asked]:
             agents += BASELINES if tasks["evaluation"] == BUILT_IN else 0
             episodes = 2 * agents * _n_tasks(tasks, "eval")
             turns = {"partner": _half(params), "expert": _half(params) / agents}
+        case "07_safety":
+            return _safety(params, run_dir / stage)
         case _:
             return []
     done = _answered(run_dir / stage / "episodes.jsonl")
@@ -199,6 +205,21 @@ def _turns(
 def _ratings(stage: str, judge: str, params: Mapping[str, Any], episodes: int, done: int) -> Asked | None:
     row = Asked(stage, "judge", judge, episodes, min(done, episodes))
     return _priced(row, params, 1, JUDGE_PROMPT + JUDGE_TURN * params["turn_limit"], JUDGE_COMPLETION)
+
+
+def _safety(params: Mapping[str, Any], folder: Path) -> list[Asked]:
+    """Every agent in both roles, `episodes` times each, against the partner; one call of the judge an episode."""
+    others = [("expert", params["expert"])] if not params["expert"].startswith("scripted:") else []
+    others += [("agent", text) for text in params["more_agents"]]
+    cell = 2 * params["episodes"]
+    episodes = cell * (len(SAFETY_AGENTS) + len(others))
+    done = _lines(folder / "episodes.jsonl")
+    rows = [_turns(folder.name, "partner", params, episodes, done, _half(params))]
+    rows += [_turns(folder.name, role, params | {role: text}, cell, 0, _half(params)) for role, text in others]
+    judged = Asked(folder.name, "judge", params["judge"], episodes, min(episodes, _lines(folder / "judgements.jsonl")))
+    prompt = SAFETY_PROMPT + SAFETY_TURN * params["turn_limit"]
+    rows.append(_priced(judged, params, 1, prompt, SAFETY_COMPLETION))
+    return [row for row in rows if row is not None]
 
 
 def _priced(row: Asked, params: Mapping[str, Any], per_item: float, prompt: float, completion: float) -> Asked | None:

@@ -2,20 +2,14 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from sotopia_pi.models.calls import call_record
-from sotopia_pi.models.seam import Chat, Reply, Request, Sampling
-from sotopia_pi.stages.judge_answer import (
-    SideAnswer,
-    UnreadableAnswer,
-    judge_reader_digest,
-    kept_text,
-    read_answer,
-    stands_alone,
-)
+from sotopia_pi.models.seam import Chat, Sampling
+from sotopia_pi.stages.asking import Question, ask, reading
+from sotopia_pi.stages.judge_answer import SideAnswer, judge_reader_digest, read_answer
 from sotopia_pi.stages.judge_prompt import answer_schema, correction, judge_messages, judge_prompt_digest, who
 from sotopia_pi.stages.side_by_side import side_by_side
 from sotopia_pi.stages.simulate import Progress
@@ -27,7 +21,6 @@ from sotopia_pi.world.tasks import SocialTask
 
 GREEDY = Sampling(temperature=0.0, max_new_tokens=3000)
 """The paper's temperature (Sotopia-π, section 4); room for fourteen reasonings of three sentences each."""
-CUT_SHORT = "it was cut off at the limit of {limit} tokens; keep each reasoning to one short sentence"
 _JUDGING = 5
 
 
@@ -74,41 +67,20 @@ class Judge:
         return ratings_from(episode.id, await self._ask(episode, task))
 
     async def _ask(self, episode: Episode, task: SocialTask) -> list[dict[str, Any]]:
-        """One record per call, until an answer is readable, the judge refuses, no answer comes, or the attempts end."""
         sides = who(task)
-        asked = judge_messages(episode, task)
-        messages = asked
-        records: list[dict[str, Any]] = []
-        for attempt in range(self.attempts):
-            request = Request(
-                messages,
-                self.sampling,
-                answer_schema(sides),
-                seed=self._seed(episode, attempt),
-                item_id=episode.id,
-                turn=attempt,
-                role="judge",
-            )
-            record = self._record(await self.chat.complete(request), request, sides)
-            outcome, _, problem = _read(record)
-            records.append(record | {"schema": _schema_state(record, outcome), "problem": problem})
-            if outcome in ("ok", "refused", "api_error"):
-                break
-            messages = (*asked, *correction(record["text"], problem, sides))
-        return records
+        question = Question(
+            judge_messages(episode, task),
+            answer_schema(sides),
+            partial(read_answer, sides=sides),
+            partial(correction, sides=sides),
+        )
+        kept = {"sides": list(sides), "judge": self.description()}
+        seed_of = partial(self.seed_for, episode.id)
+        return await ask(self.chat, question, self.sampling, self.attempts, episode.id, seed_of, kept)
 
-    def _record(self, reply: Reply, request: Request, sides: tuple[str, str]) -> dict[str, Any]:
-        """What is kept of one call, with all that it takes to read it again."""
-        return {
-            **call_record(reply, request.messages, kept_text(reply.text)),
-            "sides": list(sides),
-            "judge": self.description(),
-            "timing": {"latency_s": reply.latency_s},
-        }
-
-    def _seed(self, episode: Episode, attempt: int) -> int:
+    def seed_for(self, episode_id: str, attempt: int) -> int:
         """Seed of one call, in [0, 2**31): from the judge's seed, the episode and the attempt alone."""
-        number = int(content_id("episode", episode.id).rsplit("-", 1)[1], 16)
+        number = int(content_id("episode", episode_id).rsplit("-", 1)[1], 16)
         return int(np.random.default_rng([self.seed, _JUDGING, number, attempt]).integers(2**31))
 
 
@@ -160,7 +132,7 @@ def ratings_from(episode_id: str, records: Sequence[dict[str, Any]]) -> tuple[Ra
     A pure function of the records, which is why an answer can be read again at any time.
     """
     readings = [_read(record) for record in records]
-    outcome, answers, _ = next((reading for reading in readings if reading[0] == "ok"), readings[-1])
+    outcome, answers, _ = next((one for one in readings if one[0] == "ok"), readings[-1])
     first, second = (_rating(episode_id, side, records, outcome, answers[side]) for side in (0, 1))
     return first, second
 
@@ -180,15 +152,9 @@ NOTHING = (SideAnswer({}, {}), SideAnswer({}, {}))
 
 
 def _read(record: dict[str, Any]) -> Reading:
-    """What one call came to. A reply that was cut off is no answer, however much of it could be read."""
-    if record["outcome"] == "truncated" or record["finish_reason"] == "length":
-        return "truncated", NOTHING, CUT_SHORT.format(limit=record["judge"]["sampling"]["max_new_tokens"])
-    if record["outcome"] in ("refused", "api_error"):
-        return record["outcome"], NOTHING, record.get("failure") or f"the call's outcome is {record['outcome']}"
-    try:
-        return "ok", read_answer(record["text"], tuple(record["sides"])), ""
-    except UnreadableAnswer as error:
-        return "invalid", NOTHING, str(error)
+    read = partial(read_answer, sides=tuple(record["sides"]))
+    outcome, answers, problem = reading(record, read, record["judge"]["sampling"]["max_new_tokens"])
+    return outcome, answers or NOTHING, problem
 
 
 def _rating(
@@ -206,16 +172,6 @@ def _rating(
         reasons=answer.reasons,
         raw=tuple(records),
     )
-
-
-def _schema_state(record: dict[str, Any], outcome: RatingOutcome) -> str:
-    """Whether the schema was "honoured", "ignored" (sent, but the reply is something else), or "not sent" (the server
-    rejects it, so that the form in the prompt has to do); "unknown" where no reply came that could show it."""
-    if "response_format" in record.get("unsupported", ()):
-        return "not sent"
-    if outcome not in ("ok", "invalid"):
-        return "unknown"
-    return "honoured" if outcome == "ok" and stands_alone(record["text"]) else "ignored"
 
 
 def _kept(file: ItemFile, judge: Judge, wanted: Collection[str]) -> tuple[set[str], dict[str, tuple[Rating, Rating]]]:
