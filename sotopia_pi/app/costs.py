@@ -213,10 +213,10 @@ def _safety(params: Mapping[str, Any], folder: Path) -> list[Asked]:
     others += [("agent", text) for text in params["more_agents"]]
     cell = 2 * params["episodes"]
     episodes = cell * (len(SAFETY_AGENTS) + len(others))
-    done = _lines(folder / "episodes.jsonl")
+    done = _answered(folder / "episodes.jsonl")
     rows = [_turns(folder.name, "partner", params, episodes, done, _half(params))]
     rows += [_turns(folder.name, role, params | {role: text}, cell, 0, _half(params)) for role, text in others]
-    judged = Asked(folder.name, "judge", params["judge"], episodes, min(episodes, _lines(folder / "judgements.jsonl")))
+    judged = Asked(folder.name, "judge", params["judge"], episodes, min(episodes, _answered(folder / "judgements.jsonl")))
     prompt = SAFETY_PROMPT + SAFETY_TURN * params["turn_limit"]
     rows.append(_priced(judged, params, 1, prompt, SAFETY_COMPLETION))
     return [row for row in rows if row is not None]
