@@ -206,6 +206,35 @@ def test_choices_are_scored_by_their_probability(model, folder):
         assert score == pytest.approx(expected, abs=1e-3)
 
 
+def test_bare_text_goes_on_without_a_chat_template_and_one_step_scores_all_single_tokens(model, folder, monkeypatch):
+    text, choices = "Is $40 enough?\nA. yes\nB. no\nAnswer:", ["$", "?", "$ A", " B and A"]
+    steps = []
+    compute = model._engine._compute
+    monkeypatch.setattr(model._engine, "_compute", lambda *given: steps.append(1) or compute(*given))
+    request = Request((Message("user", text),), GREEDY)
+    single = asyncio.run(model.chat().text_logprobs(request, choices[:2]))
+    assert len(steps) == 1
+    scores = asyncio.run(model.chat().text_logprobs(request, choices))
+    plain, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    start = len(tokenizer(text)["input_ids"])
+    for choice, score in zip(choices, scores, strict=True):
+        ids = tokenizer(text + choice)["input_ids"]
+        shares = plain(torch.tensor([ids])).logits[0].log_softmax(-1).detach()
+        assert score == pytest.approx(sum(float(shares[k - 1, ids[k]]) for k in range(start, len(ids))), abs=1e-3)
+    assert single == pytest.approx(scores[:2], abs=1e-4)
+
+
+def test_bare_text_is_one_message_and_no_choice_is_empty(model):
+    one, other = Message("user", "Is it?"), Message("assistant", "Yes")
+    with pytest.raises(ValueError, match="2 messages, but bare text is one"):
+        asyncio.run(model.chat().text_logprobs(Request((one, other)), [" A"]))
+    with pytest.raises(ValueError, match="an empty choice"):
+        asyncio.run(model.chat().text_logprobs(Request((one,)), [" A", ""]))
+
+
 def test_a_conversation_beyond_the_context_is_refused_and_others_go_on(folder):
     with LocalModel(folder, dtype="float32", max_context=80) as model:
         with pytest.raises(ContextTooLong, match=r"item 'task-1', turn 6: \d+ prompt tokens .* 80 "):
