@@ -1,5 +1,6 @@
 """Intervals and tests over scenario templates, held against scipy, hand arithmetic and simulated truth."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,9 +11,13 @@ from sotopia_pi.analysis.statistics import (
     cluster_difference,
     cluster_mean,
     cluster_ratio,
+    hedges_correction,
+    holm,
     minimum_detectable_difference,
     paired_t,
+    sign_flip_p,
     t_interval,
+    two_sided_p,
     why_not_ranked,
 )
 
@@ -178,3 +183,84 @@ def test_the_interval_covers_the_truth_about_95_times_in_100():
         naive += by_episode.low <= 5 <= by_episode.high
     assert 0.915 <= covered / runs <= 0.975
     assert naive / runs < 0.75
+
+
+def flipped_by_hand(differences):
+    """Share of all sign patterns whose mean is at least as far from 0 as the one seen."""
+    seen = abs(sum(differences))
+    patterns = itertools.product((1, -1), repeat=len(differences))
+    sums = [abs(sum(s * d for s, d in zip(signs, differences, strict=True))) for signs in patterns]
+    return sum(total >= seen - 1e-9 for total in sums) / len(sums)
+
+
+@pytest.mark.parametrize("n", [2, 5, 9, 12])
+def test_the_permutation_test_counts_every_pattern_of_signs(n):
+    rng = np.random.default_rng([9, n])
+    first, second = rng.integers(0, 11, n).astype(float), rng.integers(0, 9, n).astype(float)
+    names = [f"t{i:02}" for i in range(n)]
+    assert sign_flip_p(first, second, names) == pytest.approx(flipped_by_hand(first - second))
+
+
+def test_the_permutation_test_flips_templates_and_not_episodes():
+    # Two templates of fifty pairs each, all in favour of the first: 2 of the 4 patterns are as extreme.
+    assert sign_flip_p([5.0] * 50 + [6.0] * 50, [0.0] * 100, ["a"] * 50 + ["b"] * 50) == pytest.approx(0.5)
+    assert math.isnan(sign_flip_p([1.0, 2.0], [0.0, math.nan], ["a", "b"]))
+
+
+def test_with_many_templates_the_permutation_test_draws_patterns_and_agrees_with_the_t_test():
+    rng = np.random.default_rng([10])
+    names = [f"t{i:02}" for i in range(40)]
+    first, second = rng.normal(0.35, 1, 40), np.zeros(40)
+    p = sign_flip_p(first, second, names, seed=3)
+    assert p == sign_flip_p(first, second, names, seed=3)
+    assert p == pytest.approx(paired_t(first, second, names).p, abs=0.01)
+
+
+def test_the_permutation_test_is_wrong_as_often_as_it_says():
+    rng = np.random.default_rng([11])
+    names = [f"t{i:02}" for i in range(8)]
+    found = [sign_flip_p(rng.exponential(1, 8), rng.exponential(1, 8), names) <= 0.05 for _ in range(400)]
+    assert np.mean(found) == pytest.approx(0.05, abs=0.025)
+
+
+def test_holm_by_hand():
+    # Sorted 0.005, 0.01, 0.03, 0.04, times 4, 3, 2, 1: 0.02, 0.03, 0.06, 0.04; no later one below an earlier one.
+    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]).tolist() == [1.0, 1.0]
+    assert holm([]).tolist() == [] and holm([0.2]).tolist() == [0.2]
+
+
+def test_a_missing_p_is_no_comparison():
+    adjusted = holm([math.nan, 0.02, 0.03])
+    assert math.isnan(adjusted[0]) and adjusted[1:].tolist() == pytest.approx([0.04, 0.04])
+
+
+def test_effect_sizes_by_hand():
+    # Differences 1, 2, 3: mean 2, sd 1. With 2 df the exact factor is gamma(1) / gamma(1/2) = 1 / sqrt(pi).
+    test = paired_t([2, 4, 6], [1, 2, 3], ["a", "b", "c"])
+    assert test.cohens_dz == pytest.approx(2.0)
+    assert test.cohens_dz == pytest.approx(test.t / math.sqrt(test.n_templates))
+    assert test.hedges_gz == pytest.approx(2 / math.sqrt(math.pi))
+
+
+@pytest.mark.parametrize("df", [5, 13, 50])
+def test_the_exact_correction_is_near_its_usual_approximation(df):
+    assert hedges_correction(df) == pytest.approx(1 - 3 / (4 * df - 1), abs=2e-3)
+
+
+def test_hedges_correction_takes_the_bias_away():
+    samples = np.random.default_rng([12]).normal(0.5, 1, (40_000, 6))
+    raw = samples.mean(axis=1) / samples.std(axis=1, ddof=1)
+    assert raw.mean() > 0.57
+    assert (raw * hedges_correction(5)).mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_effect_sizes_without_spread_or_templates_are_no_nonsense():
+    assert paired_t([1, 2, 3], [1, 2, 3], list("abc")).cohens_dz == 0.0
+    assert math.isnan(paired_t([1], [0], ["a"]).hedges_gz) and math.isnan(hedges_correction(1))
+
+
+def test_p_from_t_is_the_tables():
+    # Critical values of Student's t, two-sided 5 %: 2.160 with 13 df, 2.228 with 10.
+    assert two_sided_p(2.160, 13) == pytest.approx(0.05, abs=1e-4)
+    assert two_sided_p(-2.228, 10) == pytest.approx(0.05, abs=1e-4)

@@ -16,8 +16,10 @@ from sotopia_pi.analysis.statistics import (
     MIN_TEMPLATES_TO_RANK,
     cluster_difference,
     cluster_ratio,
+    holm,
     minimum_detectable_difference,
     paired_t,
+    sign_flip_p,
     why_not_ranked,
 )
 
@@ -39,20 +41,23 @@ def pairs(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks = "all
 def paired_table(frame: pd.DataFrame, reference: str, tasks: Tasks = "all") -> pd.DataFrame:
     """Every other variant against one reference: difference in goal with interval, p, and whether they may be ranked.
 
-    difference, low, high: goal points, cluster bootstrap. p: paired t-test over template means.
+    difference, low, high: goal points, cluster bootstrap. p: paired t-test over template means; p_flip: paired
+    permutation test (templates change sign); p_holm: p adjusted for the rows of this table (Holm). effect_gz: Hedges'
+    g_z, the mean difference in standard deviations of the templates' differences, corrected for small samples.
     detectable: smallest true difference that n_templates would find with 80 % power, given the spread seen.
     ranked: "higher", "lower", or why the two may not be ranked.
     """
     others = [v for v in in_order(frame["variant"]) if v != reference]
-    lines = [_paired_row(frame, variant, reference, tasks) for variant in others]
-    return pd.DataFrame(lines, columns=None if lines else list(PAIRED_COLUMNS))
+    return _adjusted([_paired_row(frame, variant, reference, tasks) for variant in others])
 
 
 def comparisons_table(frame: pd.DataFrame, asked: Iterable[tuple[str, str]], tasks: Tasks = "all") -> pd.DataFrame:
-    """The comparisons asked for, as (variant, reference); those with a variant that was not played are left out."""
+    """The comparisons asked for, as (variant, reference), with the columns of `paired_table`.
+
+    Those with a variant that was not played are left out.
+    """
     played = set(frame["variant"])
-    lines = [_paired_row(frame, a, b, tasks) for a, b in asked if {a, b} <= played]
-    return pd.DataFrame(lines, columns=None if lines else list(PAIRED_COLUMNS))
+    return _adjusted([_paired_row(frame, a, b, tasks) for a, b in asked if {a, b} <= played])
 
 
 def ratio_table(
@@ -99,6 +104,15 @@ def _goals(rows: pd.DataFrame, variant: str) -> pd.Series:
     return goals
 
 
+def _adjusted(lines: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as one table, their p-values adjusted for each other."""
+    if not lines:
+        return pd.DataFrame(columns=list(PAIRED_COLUMNS))
+    table = pd.DataFrame(lines)
+    table.insert(list(table.columns).index("p_flip") + 1, "p_holm", holm(table["p"]))
+    return table
+
+
 def _paired_row(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks) -> dict[str, Any]:
     both = pairs(frame, variant, reference, tasks)
     templates, task_ids = both["template"].tolist(), both["task_id"].tolist()
@@ -113,6 +127,8 @@ def _paired_row(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks)
         "low": difference.low,
         "high": difference.high,
         "p": test.p,
+        "p_flip": sign_flip_p(both["first"], both["second"], templates),
+        "effect_gz": test.hedges_gz,
         "n_pairs": difference.n_episodes,
         "n_tasks": difference.n_tasks,
         "n_templates": difference.n_templates,

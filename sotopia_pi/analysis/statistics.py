@@ -1,4 +1,4 @@
-"""Intervals and tests whose unit is the scenario template.
+"""Intervals, tests and effect sizes whose unit is the scenario template.
 
 Tasks drawn from one template are alike, so episodes are no independent draws: every resample takes whole templates,
 and every t statistic is taken over template means. Missing scores (NaN) are left out and counted, never read as 0.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 N_BOOT = 2000
 CONFIDENCE = 0.95
@@ -19,6 +19,9 @@ MIN_TEMPLATES_TO_RANK = 6
 
 BOOTSTRAP = "95 % percentile bootstrap over scenario templates"
 T_INTERVAL = "95 % t interval over template means"
+
+SIGN_FLIPS = 20_000
+"""Sign patterns that the permutation test looks at; all there are up to 14 templates, that many drawn ones beyond."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class PairedTest:
     """Paired t-test over template means of first minus second.
 
     p is NaN with fewer than two templates; with no spread at all it is 1 for equal means and 0 otherwise.
+    sd: of the template means' differences.
     """
 
     difference: float
@@ -62,6 +66,20 @@ class PairedTest:
     n_pairs: int
     n_missing: int
     method: str = "paired t-test over template means"
+
+    @property
+    def cohens_dz(self) -> float:
+        """Mean difference in standard deviations of the template means' differences (Cohen 1988, section 2.3.5)."""
+        if math.isnan(self.sd):
+            return math.nan
+        if self.sd == 0:
+            return 0.0 if self.difference == 0 else math.copysign(math.inf, self.difference)
+        return self.difference / self.sd
+
+    @property
+    def hedges_gz(self) -> float:
+        """Cohen's d_z without its bias in small samples (Hedges 1981): shrunk by `hedges_correction`."""
+        return self.cohens_dz * hedges_correction(self.degrees_of_freedom)
 
 
 def cluster_mean(
@@ -132,8 +150,51 @@ def paired_t(first: ArrayLike, second: ArrayLike, templates: Sequence[str]) -> P
         t, p = (0.0, 1.0) if abs(difference) <= 1e-12 else (math.copysign(math.inf, difference), 0.0)
     else:
         t = difference / (sd / math.sqrt(n))
-        p = float(2 * stats.t.sf(abs(t), n - 1))
+        p = two_sided_p(t, n - 1)
     return PairedTest(difference, low, high, t, max(n - 1, 0), p, sd, n, kept.n_episodes, kept.n_missing)
+
+
+def two_sided_p(t: float, degrees_of_freedom: int) -> float:
+    """Two-sided p of a t statistic."""
+    return float(2 * stats.t.sf(abs(t), degrees_of_freedom))
+
+
+def sign_flip_p(first: ArrayLike, second: ArrayLike, templates: Sequence[str], seed: int = 0) -> float:
+    """Two-sided p of the paired permutation test of first against second: whole templates change sign.
+
+    Under the null hypothesis a template's mean difference is as likely as its negative. Exact up to 14 templates,
+    SIGN_FLIPS random patterns beyond. With n templates no p is below 2 / 2**n. NaN with fewer than two templates.
+    """
+    kept = _Clusters.of(templates, templates, np.asarray(first, float) - np.asarray(second, float))
+    means = kept.sums()[0] / kept.counts
+    if len(means) < 2:
+        return math.nan
+    rng = np.random.default_rng([seed, len(means)])
+    test = stats.permutation_test(
+        (means,), np.mean, permutation_type="samples", vectorized=True, n_resamples=SIGN_FLIPS, rng=rng
+    )
+    return float(test.pvalue)
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p-values adjusted for how many are shown together (Holm 1979), in their order; they bound the family's error.
+
+    A missing p (NaN) stays missing and is not counted among the comparisons.
+    """
+    p = np.asarray(p_values, float)
+    adjusted = np.full(p.shape, np.nan)
+    order = [i for i in np.argsort(p) if not math.isnan(p[i])]
+    stepped = np.minimum(1.0, p[order] * np.arange(len(order), 0, -1))
+    adjusted[order] = np.maximum.accumulate(stepped)
+    return adjusted
+
+
+def hedges_correction(degrees_of_freedom: int) -> float:
+    """Exact factor by which a standardised mean difference is shrunk (Hedges 1981); NaN below 2 degrees of freedom."""
+    if degrees_of_freedom < 2:
+        return math.nan
+    half = degrees_of_freedom / 2
+    return math.exp(special.gammaln(half) - special.gammaln(half - 0.5)) / math.sqrt(half)
 
 
 def minimum_detectable_difference(sd: float, n_templates: int, power: float = 0.8, alpha: float = 0.05) -> float:

@@ -187,10 +187,10 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         out = out.drop(columns=[value, "low", "high"])
     if "missing" in out:
         out["missing"] = [", ".join(f"{n} {reason}" for reason, n in m.items()) or "none" for m in out["missing"]]
-    if "p" in out:
-        out["p"] = ["–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in out["p"]]
-    if "detectable" in out:
-        out["detectable"] = ["–" if math.isnan(d) else f"{d:.2f}" for d in out["detectable"]]
+    for column in [name for name in ("p", "p_flip", "p_holm") if name in out]:
+        out[column] = ["–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in out[column]]
+    for column in [name for name in ("detectable", "effect_gz") if name in out]:
+        out[column] = ["–" if math.isnan(d) else f"{d:.2f}" for d in out[column]]
     return out.drop(columns=[c for c in ("method", "dimension") if c in out])
 
 
