@@ -1,5 +1,7 @@
 """Figures of accuracy on multiple-choice questions; the paper's own numbers stand in a panel of their own."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,20 +17,21 @@ from sotopia_pi.analysis.figure_parts import (
     places_of,
     span_text,
 )
-from sotopia_pi.analysis.mmlu_tables import CHANCE
+from sotopia_pi.analysis.mmlu_tables import AT_CHANCE, CHANCE, chance_table, group_table
 from sotopia_pi.analysis.plots import missing_figure
 
 WAYS = {"letters": "most probable letter", "reply": "first letter of a reply"}
 TITLE = "Accuracy on multiple-choice questions"
 
 
-def accuracy_figure(table: pd.DataFrame, way: str, label: str, absent: dict[str, str] | None = None) -> Figure:
-    """Accuracy of one way of answering by variant, one panel a group, from `group_table`.
+def accuracy_figure(frame: pd.DataFrame, way: str, label: str, absent: Mapping[str, str] | None = None) -> Figure:
+    """Accuracy of one way of answering by variant, one panel a group, from `answers_frame`.
 
     label: the set of questions and the model. absent: variant -> why it was not asked, told in the caption.
     """
     title = f"{TITLE}, {WAYS[way]}"
-    rows = table[table["way"] == way]
+    frame = frame[frame["way"] == way]
+    rows = group_table(frame)
     if rows.empty:
         return missing_figure(title, label, f"nobody was asked this way ({way})")
     groups = list(rows["group"].unique())
@@ -44,8 +47,9 @@ def accuracy_figure(table: pd.DataFrame, way: str, label: str, absent: dict[str,
             ax.set_title(f"{group} (n = {span_text(part['n'])})", loc="left")
             _percent_axis(ax)
         label_variants(axes[0], places)
-        missing = "".join(f" {variant}: {why}." for variant, why in (absent or {}).items())
-        caption = f"Dotted: chance (25 %). Intervals: {rows['method'].iloc[0]}.{missing}"
+        notes = {row.variant: row.verdict for row in chance_table(frame).itertuples() if row.verdict == AT_CHANCE}
+        told = " ".join(f"{variant}: {why}." for variant, why in {**notes, **(absent or {})}.items())
+        caption = f"Dotted: chance (25 %). Intervals: {rows['method'].iloc[0]}. {told}"
         return finished(fig, f"{title} · {label}", caption, axes)
 
 
@@ -71,8 +75,8 @@ def paper_figure() -> Figure:
         label_variants(ax, places)
         shots, n_subjects = int(rows["shots"].iloc[0]), int(rows["n_subjects"].iloc[0])
         caption = (
-            f"{published.PAPER}, Table 4: Mistral-7B and its variants, {shots} shots, first letter of a generated reply, "
-            f"{n_subjects} subjects; no intervals were published. Dotted: chance."
+            f"{published.PAPER}, Table 4: Mistral-7B and its variants, {n_subjects} subjects, {shots} shots, first "
+            f"letter of a generated reply; no intervals were published. Dotted: chance."
         )
         return finished(fig, "MMLU as the paper reports it", caption, [ax])
 

@@ -21,7 +21,7 @@ SIGNIFICANT = 0.05
 EVERYTHING = "all"
 INTERVAL = "95 % Clopper-Pearson over questions"
 AT_CHANCE = "at chance, no conclusion"
-COLUMNS = ["variant", "way", "group", "subject", "index", "choice", "answer", "correct", "guessed"]
+COLUMNS = ["set", "variant", "way", "group", "subject", "index", "choice", "answer", "correct", "guessed"]
 ACCURACY = ["n", "correct", "accuracy", "standard_error", "low", "high", "format_errors", "method"]
 
 
@@ -55,6 +55,13 @@ def subject_table(frame: pd.DataFrame) -> pd.DataFrame:
         for (group, subject), part in answers.groupby(["group", "subject"], sort=True)
     ]
     return pd.DataFrame(rows, columns=["way", "variant", "group", "subject", *ACCURACY])
+
+
+def subjects_side_by_side(table: pd.DataFrame) -> pd.DataFrame:
+    """For reading: a line a subject with its number of questions, and beside it the accuracy by variant and way."""
+    wide = table.pivot(index=["group", "subject", "n"], columns=["way", "variant"], values="accuracy")
+    wide.columns = [f"{variant}, {way}" for way, variant in wide.columns]
+    return wide.reset_index()
 
 
 def chance_table(frame: pd.DataFrame) -> pd.DataFrame:

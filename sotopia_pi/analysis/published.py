@@ -107,9 +107,7 @@ def _read(name: str, agent: str = "agent") -> pd.DataFrame:
     return rows
 
 
-def _change(
-    rows: pd.DataFrame, measure: str, unit: str, value: str, n: str, low_is_good: bool = False
-) -> pd.DataFrame:
+def _change(rows: pd.DataFrame, measure: str, unit: str, value: str, n: str, low_is_good: bool = False) -> pd.DataFrame:
     base = float(rows.loc[rows["variant"] == "base", value].iloc[0])
     trained = rows[rows["variant"].isin(["SR", "BC", "BC+SR"])]
     change = (trained[value] - base).round(4)

@@ -37,7 +37,7 @@ class Examined(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of one variant to one question.
+    """One answer of one variant to one question. set: name of the set of questions; question, model: digests.
 
     choice: of "ABCD"; answer: the right one. logprobs: of the four letters behind the prompt, natural logarithms, so
     their logits up to a common constant (way "letters"; otherwise empty). reply: the words (way "reply"). guessed: the
@@ -48,6 +48,7 @@ class Answer:
     variant: str
     model: str
     way: Way
+    set: str
     subject: str
     group: str
     index: int
@@ -134,7 +135,7 @@ async def examine(
     async def one(answer_id: str, way: Way, question: Question) -> None:
         given = await _answer(chat, way, question, examination, answer_id)
         facts = {"subject": question.subject, "group": question.group, "index": question.index}
-        facts |= {"question": question.digest, "answer": question.answer}
+        facts |= {"set": examination.questions.name, "question": question.digest, "answer": question.answer}
         answer = Answer(id=answer_id, variant=variant, model=model, way=way, **facts, **given)
         file.append(answer.to_dict())
         here[answer_id] = answer
