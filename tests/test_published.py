@@ -37,7 +37,7 @@ def test_the_counts_of_episodes_are_those_of_the_design():
 
 @pytest.mark.parametrize("row", published.paired_tests().to_dict("records"), ids=lambda r: f"{r['compared_with']}")
 def test_the_printed_p_comes_from_the_printed_t(row):
-    """p falls as |t| grows, so the printed p must lie between those of the two ends that t may have been rounded from."""
+    """p falls as |t| grows, so the printed p lies between those of the two ends t may be rounded from."""
     ends = [2 * stats.t.sf(max(0.0, abs(row["t"]) + half), row["df"]) for half in (HALF_A_CENT, -HALF_A_CENT)]
     assert ends[0] - 0.00051 <= row["p"] <= ends[1] + 0.00051
 

@@ -30,10 +30,12 @@ MIN_LEAD_OVER_TRIVIAL = 1.0
 PAIRED_COLUMNS = ("variant", "reference", "difference", "low", "high", "p", "n_pairs", "n_templates", "n_missing")
 
 
-def pairs(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks = "all") -> pd.DataFrame:
-    """Columns PAIR_KEYS, first (variant's goal) and second (reference's goal); only pairs that both played."""
+def pairs(
+    frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks = "all", dimension: str = "goal"
+) -> pd.DataFrame:
+    """Columns PAIR_KEYS, first (variant's score) and second (reference's score); only pairs that both played."""
     rows = select_side(select_tasks(frame, tasks), "agent")
-    first, second = (_goals(rows, name) for name in (variant, reference))
+    first, second = (_scores(rows, name, dimension) for name in (variant, reference))
     both = first.rename("first").to_frame().join(second.rename("second"), how="inner")
     return both.reset_index()
 
@@ -93,15 +95,15 @@ def trivial_check(
     return pd.DataFrame(lines, columns=["tasks", *PAIRED_COLUMNS, "wanted", "beaten", "surely"])
 
 
-def _goals(rows: pd.DataFrame, variant: str) -> pd.Series:
-    goals = rows[rows["variant"] == variant].set_index(PAIR_KEYS)["goal"]
-    if not goals.index.is_unique:
-        twice = goals.index[goals.index.duplicated()][0]
+def _scores(rows: pd.DataFrame, variant: str, dimension: str) -> pd.Series:
+    scores = rows[rows["variant"] == variant].set_index(PAIR_KEYS)[dimension]
+    if not scores.index.is_unique:
+        twice = scores.index[scores.index.duplicated()][0]
         raise ValueError(
             f"variant {variant!r} has two episodes for {dict(zip(PAIR_KEYS, twice, strict=True))}; a pair needs one: "
             f"run stage 06_social_evaluation to its end, so that stale episodes are set aside"
         )
-    return goals
+    return scores
 
 
 def _adjusted(lines: list[dict[str, Any]]) -> pd.DataFrame:
@@ -137,6 +139,19 @@ def _paired_row(frame: pd.DataFrame, variant: str, reference: str, tasks: Tasks)
         "ranked": f"not ranked: {reason}" if reason else ("higher" if difference.mean > 0 else "lower"),
         "method": f"{difference.method}; p by {test.method}",
     }
+
+
+def detectable_words(table: pd.DataFrame) -> str:
+    """For each row of a paired table: which true difference this many templates, as spread as they are, would show."""
+    if table.empty:
+        return "No two variants were played on the same tasks: nothing can be detected."
+    lines = [
+        f"{row['variant']} − {row['reference']}: {row['n_templates']} templates find a true difference of "
+        f"{row['detectable']:.2f} goal points or more 8 times in 10 (two-sided 5 %); seen: {row['difference']:+.2f}"
+        for row in table.to_dict("records")
+        if not math.isnan(row["detectable"])
+    ]
+    return "\n".join(lines) or "Fewer than two scenario templates: nothing can be detected."
 
 
 def ranked(row: dict[str, Any] | pd.Series) -> bool:

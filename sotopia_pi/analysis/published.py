@@ -13,7 +13,7 @@ import pandas as pd
 PAPER = "Sotopia-π (arXiv 2403.08715)"
 FOLDER = Path(__file__).parent / "data" / "paper"
 VARIANT_OF = {"Mistral-7B": "base", "GPT-4": "expert"}
-"""Agent's name in the paper -> variant; BC, SR, BC+SR and SR+BC are called alike, GPT-3.5-turbo is the paper's partner."""
+"""Agent's name in the paper -> variant; BC, SR, BC+SR and SR+BC are called alike, GPT-3.5-turbo is its partner."""
 
 JUDGE, HUMAN = "gpt-4", "human"
 LOW_IS_GOOD = ("injury_rate", "toxic_words_per_episode")
@@ -67,6 +67,35 @@ def goal_by_rater() -> pd.DataFrame:
     """The paper's Figure 4: goal of the agent on hard tasks by the same 28 episodes' judge and human scores."""
     rows = social_scores()
     return rows[(rows["dimension"] == "goal") & (rows["n_episodes"] == 28)].reset_index(drop=True)
+
+
+def gaps_shown() -> pd.DataFrame:
+    """Figure 4 for reading: a row an agent with both raters' goal and their difference, in the figure's order."""
+    wide = goal_by_rater().pivot(index=["source", "n_episodes", "agent"], columns="rater", values="score").reset_index()
+    gaps = judge_human()
+    gaps = gaps[gaps["statistic"] == "goal_judge_minus_human"].set_index("of")["value"]
+    wide["judge − people"] = wide["agent"].map(gaps)
+    order = {name: i for i, name in enumerate(gaps.index)}
+    shown = wide.dropna(subset=["judge − people"]).sort_values("agent", key=lambda names: names.map(order))
+    return shown.rename(columns={JUDGE: "goal, judge gpt-4", HUMAN: "goal, people"}).rename_axis(None, axis=1)
+
+
+def agreement_shown() -> pd.DataFrame:
+    """Tables 7 and 8 for reading: statistic, of which agent or dimension, value."""
+    rows = judge_human()
+    rows = rows[rows["source"] != "Figure 4"].drop(columns="variant")
+    named = rows["n_episodes"].map(lambda n: "not told" if pd.isna(n) else f"{n:.0f}")
+    return rows.assign(n_episodes=named).reset_index(drop=True)
+
+
+def safety_shown() -> pd.DataFrame:
+    """Table 3 for reading: a row an agent, a column a role and measure."""
+    rows = safety()
+    rows = rows.assign(measure=rows["role"] + ": " + rows["metric"].str.replace("_", " "))
+    by = ["source", "rater", "n_episodes", "agent"]
+    wide = rows.pivot(index=by, columns="measure", values="value")[list(dict.fromkeys(rows["measure"]))].reset_index()
+    order = {name: i for i, name in enumerate(dict.fromkeys(rows["agent"]))}
+    return wide.sort_values("agent", key=lambda names: names.map(order)).rename_axis(None, axis=1)
 
 
 def changes() -> pd.DataFrame:

@@ -128,6 +128,26 @@ def cluster_ratio(
     return kept.estimate(_ratio(above.sum(), below.sum()), ratios)
 
 
+def cluster_correlation(
+    first: ArrayLike,
+    second: ArrayLike,
+    templates: Sequence[str],
+    tasks: Sequence[str],
+    seed: int = 0,
+    n_boot: int = N_BOOT,
+) -> Estimate:
+    """Pearson's r of two scores of the same sides, interval by resampling templates; a side with a NaN is missing.
+
+    NaN where one of the two has no spread, its interval where that happens in any resample.
+    """
+    kept = _Clusters.of(templates, tasks, first, second)
+    one, other = kept.values
+    moments = np.stack([np.ones(kept.n_episodes), one, other, one * one, other * other, one * other])
+    sums = [np.bincount(kept.member, row, minlength=len(kept.counts)) for row in moments]
+    whole = [np.array([total.sum()]) for total in sums]
+    return kept.estimate(float(_pearson(*whole)[0]), _pearson(*_resampled(sums, seed, n_boot)))
+
+
 def t_interval(values: ArrayLike, templates: Sequence[str], tasks: Sequence[str]) -> Estimate:
     """Mean of template means with its t interval; templates weigh alike, however many tasks they have."""
     kept = _Clusters.of(templates, tasks, values)
@@ -288,6 +308,14 @@ def _resampled(totals: Sequence[NDArray[np.float64]], seed: int, n_boot: int) ->
 
 def _ratio(above: float, below: float) -> float:
     return float(above / below) if below else math.nan
+
+
+def _pearson(n: NDArray, x: NDArray, y: NDArray, xx: NDArray, yy: NDArray, xy: NDArray) -> NDArray[np.float64]:
+    """Pearson's r from sums over samples, one sample an entry; NaN without spread (up to rounding)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread_x, spread_y = xx - x * x / n, yy - y * y / n
+        r = (xy - x * y / n) / np.sqrt(spread_x * spread_y)
+    return np.where((spread_x > 1e-9) & (spread_y > 1e-9), np.clip(r, -1, 1), np.nan)
 
 
 def _t_bounds(means: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -26,7 +26,7 @@ from sotopia_pi.analysis.goal_tables import (
 )
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.world.families import HELD_OUT
-from sotopia_pi.world.ratings import Rating
+from sotopia_pi.world.ratings import DIMENSIONS, Rating
 from sotopia_pi.world.scoring import JUDGE as RULE
 
 __all__ = [
@@ -57,6 +57,8 @@ UNGATED_FAMILIES = (HELD_OUT,)
 """Families seen in evaluation only: no gate is computed over them."""
 
 DIMENSIONS_SHOWN = ("goal", "financial_and_material_benefits", "secret")
+"""What a rule can check: the dimensions of `results_json`."""
+SCORES = (*DIMENSIONS, "overall")
 COLUMNS: dict[str, str] = {
     "run": "str",
     "seed": "int64",
@@ -78,9 +80,7 @@ COLUMNS: dict[str, str] = {
     "missing": "str",
     "n_turns": "int64",
     "n_failed_turns": "int64",
-    "goal": "float64",
-    "financial_and_material_benefits": "float64",
-    "secret": "float64",
+    **dict.fromkeys(SCORES, "float64"),
     "deal": "float64",
     "bad_deal": "float64",
     "joint_surplus": "float64",
@@ -181,7 +181,7 @@ def failure_table(frame: pd.DataFrame) -> pd.DataFrame:
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """A table for reading: value and interval in one column, reasons as words, the method left to the caption."""
     out = table.copy()
-    for value in [name for name in ("mean", "difference", "ratio") if name in out]:
+    for value in [name for name in ("mean", "difference", "ratio", "pearson") if name in out]:
         cells = [interval_text(*bounds) for bounds in zip(out[value], out["low"], out["high"], strict=True)]
         out.insert(list(out.columns).index(value), f"{value} [95 % interval]", cells)
         out = out.drop(columns=[value, "low", "high"])
@@ -272,7 +272,8 @@ def _scores(episode: Mapping[str, Any], rating: Mapping[str, Any] | None) -> dic
         return {"missing": "not_rated"}
     if rating["outcome"] != "ok":
         return {"missing": rating["outcome"]}
-    scores = {dimension: rating["scores"].get(dimension) for dimension in DIMENSIONS_SHOWN}
+    scores = {dimension: rating["scores"].get(dimension) for dimension in DIMENSIONS}
+    scores["overall"] = rating.get("overall")
     parts = {part: rating["parts"].get(part) for part in ("deal", "bad_deal", "joint_surplus")}
     return {**scores, **parts, "missing": "" if scores["goal"] is not None else "left out by the judge"}
 

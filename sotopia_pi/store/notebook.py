@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 HOME_VARIABLE = "SOTOPIA_PI_HOME"
-STAGE_NAME = re.compile(r"\d\d_\w+")
+STAGE_NAME = re.compile(r"\d\d[a-z]?_\w+")
+"""Two digits, a letter for a notebook between two numbers, a name: 03_behavior_cloning, 10b_paper_comparison."""
 PLAIN_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 
 

@@ -115,11 +115,12 @@ def refuse_secret(source: str, key: str, value: Any) -> None:
 
 
 def find_stage(asked: str, names: Iterable[str]) -> str:
-    """The stage that a number ("03", "3"), a full name or a name without its number means."""
+    """The stage that a number ("03", "3", "10b"), a full name or a name without its number means."""
     names = list(names)
-    number = asked.zfill(2) if asked.isdigit() else None
+    number = asked.zfill(2) if asked.isdigit() else asked
     for name in names:
-        if asked in (name, name[3:]) or number == name[:2]:
+        own_number, _, rest = name.partition("_")
+        if asked in (name, rest) or number == own_number:
             return name
     raise ParameterError(f"There is no stage {asked!r}.{_closest(asked, names)}")
 

@@ -15,6 +15,7 @@ from sotopia_pi.store.manifest import (
     PART,
     SCHEMA,
     Manifest,
+    current_inputs,
     describe_files,
     locate_input,
     read_manifest,
@@ -144,12 +145,14 @@ class Stage:
         self._inputs[name] = manifest["digests"][file]
         return folder / file
 
-    def has_input(self, stage: str, file: str) -> bool:
-        """Whether a complete earlier stage has this result; its absence is part of this stage's key, too."""
-        manifest = read_manifest(self.run_dir / stage)
-        digest = manifest["digests"].get(file.rstrip("/")) if manifest else None
-        self._inputs[f"{stage}/{file.rstrip('/')}"] = digest
-        return digest is not None
+    def has_input(self, stage: str, file: str, run: str | None = None) -> bool:
+        """Whether a complete earlier stage has this result; its absence is part of this stage's key, too.
+
+        run: another run's name, for notebooks that look at several runs.
+        """
+        name = f"{run}:{stage}/{file.rstrip('/')}" if run else f"{stage}/{file.rstrip('/')}"
+        self._inputs[name] = current_inputs(self.run_dir, [name])[name]
+        return self._inputs[name] is not None
 
     def progress(self, total: int, label: str, done: int = 0) -> Progress:
         """Count a long loop: `with stage.progress(len(todo), "episodes") as bar: ... bar.advance()`."""
