@@ -46,6 +46,7 @@ turn_limit: 6
 05_self_reinforcement: {{epochs: 1}}
 06_social_evaluation: {{partner: "openai:small@{url}?key=PLANTED_KEY", max_new_tokens: 40,
   more_judges: ["openai:small@{url}?key=PLANTED_KEY"]}}
+08_mmlu: {{questions: own, subjects: [anatomy], n_per_subject: 1, max_new_tokens: 4}}
 """
 
 

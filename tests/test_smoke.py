@@ -22,6 +22,7 @@ PLAYED = {
     "02_expert_episodes": "episodes.jsonl",
     "04_agent_episodes": "episodes.jsonl",
     "06_social_evaluation": "episodes.jsonl",
+    "08_mmlu": "answers.jsonl",
 }
 
 
@@ -113,6 +114,13 @@ def test_every_variant_meets_the_partner_in_both_speaking_orders(whole):
     sides = {(e["tag"], e["task_id"], e["agent_side"]) for e in evaluated}
     assert len(sides) == len(evaluated)
     assert all((tag, task, 1 - side) in sides for tag, task, side in sides)
+
+
+def test_every_variant_answers_every_question_both_ways(whole):
+    answers = items(whole, "08_mmlu", "answers.jsonl")
+    asked = {(a["variant"], a["way"], a["subject"]) for a in answers}
+    assert len(asked) == len(answers) == 4 * 2 * 4
+    assert {a["variant"] for a in answers} == {"base", "BC", "SR", "BC+SR"} and len({a["model"] for a in answers}) == 4
 
 
 def test_results_are_written_for_scripts(whole):
