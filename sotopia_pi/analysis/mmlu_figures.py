@@ -20,8 +20,7 @@ from sotopia_pi.analysis.figure_parts import (
 from sotopia_pi.analysis.mmlu_tables import AT_CHANCE, CHANCE, chance_table, group_table
 from sotopia_pi.analysis.plots import missing_figure
 
-WAYS = {"letters": "most probable letter", "reply": "first letter of a reply"}
-TITLE = "Accuracy on multiple-choice questions"
+TITLES = {"letters": "Accuracy by most probable letter", "reply": "Accuracy by first letter of a reply"}
 
 
 def accuracy_figure(frame: pd.DataFrame, way: str, label: str, absent: Mapping[str, str] | None = None) -> Figure:
@@ -29,7 +28,7 @@ def accuracy_figure(frame: pd.DataFrame, way: str, label: str, absent: Mapping[s
 
     label: the set of questions and the model. absent: variant -> why it was not asked, told in the caption.
     """
-    title = f"{TITLE}, {WAYS[way]}"
+    title = TITLES[way]
     frame = frame[frame["way"] == way]
     rows = group_table(frame)
     if rows.empty:

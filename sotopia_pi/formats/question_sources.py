@@ -6,7 +6,7 @@ from sotopia_pi.formats.question_sets import LETTERS, Question, QuestionsError, 
 from sotopia_pi.formats.sotopia_hub import HUB, HubUnreachable
 
 OWN = "own"
-OWN_NAME = "the workbench's own quiz (not MMLU)"
+OWN_NAME = "own quiz (not MMLU)"
 OWN_FOLDER = Path(__file__).parents[1] / "stages" / "data" / "questions"
 MMLU_ON_HUB = "cais/mmlu"
 PATTERNS = ("all/test-*.parquet", "all/dev-*.parquet")
@@ -31,7 +31,7 @@ def questions_from(source: str, endpoint: str | None = None, cache_dir: Path | N
         )
     if (folder / "all").is_dir():
         return read_parquet(folder, f"MMLU (the hub's files in {folder.name}/)")
-    return read_folder(folder, f"the questions in {folder.name}/ (MMLU's layout)")
+    return read_folder(folder, f"questions in {folder.name}/")
 
 
 def read_parquet(folder: Path, name: str) -> QuestionSet:
