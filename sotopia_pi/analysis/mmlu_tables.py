@@ -92,8 +92,8 @@ def mcnemar_table(frame: pd.DataFrame) -> pd.DataFrame:
         for second, first in itertools.combinations(variants, 2):
             compared = _compared(frame[frame["way"] == way], first, second)
             both_guess = {verdicts[way, first], verdicts[way, second]} == {AT_CHANCE}
-            rows.append({"way": way, "first": first, "second": second, **compared, "conclusion": ""})
-            rows[-1]["conclusion"] = AT_CHANCE if both_guess else _said(first, second, compared)
+            conclusion = AT_CHANCE if both_guess else _said(first, second, compared)
+            rows.append({"way": way, "first": first, "second": second, **compared, "conclusion": conclusion})
     names = ["way", "first", "second", "n", "first_only", "second_only", "difference_points", "p", "conclusion"]
     return pd.DataFrame(rows, columns=names)
 
