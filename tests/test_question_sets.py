@@ -103,3 +103,10 @@ def test_a_source_that_is_nothing_says_what_is_allowed(tmp_path):
         questions_from(str(tmp_path / "nowhere"))
     with pytest.raises(QuestionsError, match=r"holds no test/\*_test\.csv"):
         questions_from(str(tmp_path))
+
+
+def test_the_quiz_that_comes_along_has_mmlus_subjects_and_says_that_it_is_not_mmlu():
+    found = questions_from("own")
+    assert set(found.test) <= set(GROUP_OF) and {q.group for qs in found.test.values() for q in qs} == set(GROUPS)
+    assert len(found) == 6 * len(found.test) and all(len(shown) == 5 for shown in found.examples.values())
+    assert found.name == "own quiz (not MMLU)"
