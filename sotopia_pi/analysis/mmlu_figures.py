@@ -1,5 +1,6 @@
 """Figures of accuracy on multiple-choice questions; the paper's own numbers stand in a panel of their own."""
 
+import textwrap
 from collections.abc import Mapping
 
 import pandas as pd
@@ -20,6 +21,8 @@ from sotopia_pi.analysis.figure_parts import (
 from sotopia_pi.analysis.mmlu_tables import AT_CHANCE, CHANCE, chance_table, group_table
 from sotopia_pi.analysis.plots import missing_figure
 
+NAME_WIDTH = 24
+"""Characters of a variant's name in a line: further models are named by folders."""
 TITLES = {"letters": "Accuracy by most probable letter", "reply": "Accuracy by first letter of a reply"}
 
 
@@ -43,9 +46,10 @@ def accuracy_figure(frame: pd.DataFrame, way: str, label: str, absent: Mapping[s
                 style = look(row["variant"])
                 interval_point(ax, row, places[row["variant"]], "accuracy", style.line, style.marker)
             ax.axvline(CHANCE, color="black", linewidth=0.9, linestyle=":")
-            ax.set_title(f"{group} (n = {span_text(part['n'])})", loc="left")
+            ax.set_title(f"{group}\nn = {span_text(part['n'])}", loc="left")
             _percent_axis(ax)
         label_variants(axes[0], places)
+        axes[0].set_yticks(list(places.values()), [textwrap.fill(name, NAME_WIDTH) for name in places])
         notes = {row.variant: row.verdict for row in chance_table(frame).itertuples() if row.verdict == AT_CHANCE}
         told = " ".join(f"{variant}: {why}." for variant, why in {**notes, **(absent or {})}.items())
         caption = f"Dotted: chance (25 %). Intervals: {rows['method'].iloc[0]}. {told}"
