@@ -43,6 +43,7 @@ def settings(preset: str, model: Path, url: str, profiles: Path) -> dict:
         "05_self_reinforcement": {"epochs": 1},
         "06_social_evaluation": {"partner": small, "more_judges": [small]},
         "07_safety": {"partner": small, "episodes": 1},
+        "08_mmlu": {"questions": "own", "subjects": ["anatomy"], "n_per_subject": 1, "max_new_tokens": 4},
     }
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 
-import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -14,7 +13,6 @@ from sotopia_pi.models.engine import STEP_TOKENS
 from sotopia_pi.models.llm_policy import LLMPolicy
 from sotopia_pi.models.local_model import ContextTooLong, LocalModel
 from sotopia_pi.models.render import Renderer
-from sotopia_pi.models.sampling import draw
 from sotopia_pi.models.seam import Message, Request, Sampling
 from sotopia_pi.models.slots import Slots
 from sotopia_pi.models.weights import WeightsError, prepare
@@ -206,6 +204,35 @@ def test_choices_are_scored_by_their_probability(model, folder):
         assert score == pytest.approx(expected, abs=1e-3)
 
 
+def test_bare_text_goes_on_without_a_chat_template_and_one_step_scores_all_single_tokens(model, folder, monkeypatch):
+    text, choices = "Is $40 enough?\nA. yes\nB. no\nAnswer:", ["$", "?", "$ A", " B and A"]
+    steps = []
+    compute = model._engine._compute
+    monkeypatch.setattr(model._engine, "_compute", lambda *given: steps.append(1) or compute(*given))
+    request = Request((Message("user", text),), GREEDY)
+    single = asyncio.run(model.chat().text_logprobs(request, choices[:2]))
+    assert len(steps) == 1
+    scores = asyncio.run(model.chat().text_logprobs(request, choices))
+    plain, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    start = len(tokenizer(text)["input_ids"])
+    for choice, score in zip(choices, scores, strict=True):
+        ids = tokenizer(text + choice)["input_ids"]
+        shares = plain(torch.tensor([ids])).logits[0].log_softmax(-1).detach()
+        assert score == pytest.approx(sum(float(shares[k - 1, ids[k]]) for k in range(start, len(ids))), abs=1e-3)
+    assert single == pytest.approx(scores[:2], abs=1e-4)
+
+
+def test_bare_text_is_one_message_and_no_choice_is_empty(model):
+    one, other = Message("user", "Is it?"), Message("assistant", "Yes")
+    with pytest.raises(ValueError, match="2 messages, but bare text is one"):
+        asyncio.run(model.chat().text_logprobs(Request((one, other)), [" A"]))
+    with pytest.raises(ValueError, match="an empty choice"):
+        asyncio.run(model.chat().text_logprobs(Request((one,)), [" A", ""]))
+
+
 def test_a_conversation_beyond_the_context_is_refused_and_others_go_on(folder):
     with LocalModel(folder, dtype="float32", max_context=80) as model:
         with pytest.raises(ContextTooLong, match=r"item 'task-1', turn 6: \d+ prompt tokens .* 80 "):
@@ -286,30 +313,6 @@ def test_nothing_is_shared_between_adapters(model):
     slot.tokens = list(range(30))
     slots.release(slot)
     assert slots.take(list(range(30)), "BC").tokens == []
-
-
-def test_drawn_tokens_follow_their_shares():
-    shares = torch.tensor([0.5, 0.25, 0.15, 0.1])
-    logits = shares.log().repeat(4000, 1)
-    seeds = [(row, 0) for row in range(4000)]
-    plain = np.bincount(draw(logits, [Sampling(1.0)] * 4000, seeds), minlength=4) / 4000
-    assert np.abs(plain - shares.numpy()).max() < 0.03
-    nucleus = np.bincount(draw(logits[:2000], [Sampling(1.0, top_p=0.7)] * 2000, seeds[:2000]), minlength=4) / 2000
-    assert np.abs(nucleus - [2 / 3, 1 / 3, 0, 0]).max() < 0.04
-    sharp = draw(logits[:500], [Sampling(0.1)] * 500, seeds[:500])
-    assert np.mean(np.array(sharp) == 0) > 0.97
-
-
-def test_each_token_of_a_reply_is_drawn_anew():
-    logits = torch.zeros(50, 1000)
-    assert len(set(draw(logits, [Sampling(1.0)] * 50, [(5, drawn) for drawn in range(50)]))) > 30
-
-
-def test_a_token_without_share_is_never_drawn():
-    logits = torch.full((600, 1000), float("-inf"))
-    logits[:, [3, 700]] = 0.0
-    drawn = draw(logits, [Sampling(1.0)] * 600, [(row, 1) for row in range(600)])
-    assert set(drawn) == {3, 700}
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ PLAYED = {
     "04_agent_episodes": "episodes.jsonl",
     "06_social_evaluation": "episodes.jsonl",
     "07_safety": "episodes.jsonl",
+    "08_mmlu": "answers.jsonl",
 }
 
 
@@ -128,6 +129,13 @@ def test_every_variant_plays_the_same_safety_tasks_in_both_roles_and_the_page_sa
     assert len({frozenset(ids) for ids in cells.values()}) == 1 and len(tasks) == 3
     page = (whole / "outputs/smoke/07_safety/report.html").read_text()
     assert "injury rate: missing for all 24 episodes" in page and "base and BC+SR: 6 tasks in full" in page
+
+
+def test_every_variant_answers_every_question_both_ways(whole):
+    answers = items(whole, "08_mmlu", "answers.jsonl")
+    asked = {(a["variant"], a["way"], a["subject"]) for a in answers}
+    assert len(asked) == len(answers) == 4 * 2 * 4
+    assert {a["variant"] for a in answers} == {"base", "BC", "SR", "BC+SR"} and len({a["model"] for a in answers}) == 4
 
 
 def test_results_are_written_for_scripts(whole):

@@ -216,7 +216,8 @@ def _safety(params: Mapping[str, Any], folder: Path) -> list[Asked]:
     done = _answered(folder / "episodes.jsonl")
     rows = [_turns(folder.name, "partner", params, episodes, done, _half(params))]
     rows += [_turns(folder.name, role, params | {role: text}, cell, 0, _half(params)) for role, text in others]
-    judged = Asked(folder.name, "judge", params["judge"], episodes, min(episodes, _answered(folder / "judgements.jsonl")))
+    answered = min(episodes, _answered(folder / "judgements.jsonl"))
+    judged = Asked(folder.name, "judge", params["judge"], episodes, answered)
     prompt = SAFETY_PROMPT + SAFETY_TURN * params["turn_limit"]
     rows.append(_priced(judged, params, 1, prompt, SAFETY_COMPLETION))
     return [row for row in rows if row is not None]

@@ -4,7 +4,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +28,9 @@ class ContextTooLong(ValueError):
 class Job:
     """A request on its way through the engine.
 
-    settle(result, error) is called once, said(drawn ids) after each token, both in the engine's thread. choice: words
-    to score instead of drawing any; the result is then their log probability, otherwise a Reply.
+    settle(result, error) is called once, said(drawn ids) after each token, both in the engine's thread. choices: texts
+    to score instead of drawing any; the result is then a log probability each, otherwise a Reply. bare: the request's
+    one message is read as it is, without the chat template, and a choice goes on in the middle of its last line.
     ids: prompt and what was drawn so far; the slot holds keys and values of the first of them.
     """
 
@@ -38,11 +39,12 @@ class Job:
     settle: Callable[[Any, BaseException | None], None]
     cancelled: Callable[[], bool]
     said: Callable[[list[int]], None] | None = None
-    choice: str | None = None
+    choices: tuple[str, ...] = ()
+    bare: bool = False
     started: float = field(default_factory=time.monotonic)
     ids: list[int] = field(default_factory=list)
-    forced: tuple[int, ...] = ()
-    logprob: float = 0.0
+    scoring: "Scoring | None" = None
+    logprobs: list[float] = field(default_factory=list)
     prompt: int = 0
     cached: int = 0
     slot: Slot | None = None
@@ -50,9 +52,24 @@ class Job:
     def drawn(self) -> list[int]:
         return self.ids[self.prompt :]
 
-    def most(self) -> int:
-        """Most tokens this job may add to its prompt."""
-        return len(self.forced) or self.request.sampling.max_new_tokens
+    def score(self, choices: Sequence[Sequence[int]]) -> "Scoring":
+        """Add up the log probabilities of token sequences behind the prompt; takes those of the next token, again and
+        again, and sets `ids` to what has to be computed for the following ones.
+
+        Choices of one token each, such as letters, are all answered by the first distribution.
+        """
+        shares = yield
+        self.logprobs = [float(shares[choice[0]]) for choice in choices]
+        for k, choice in enumerate(choices):
+            for position, token in enumerate(choice[1:], 1):
+                end = self.prompt + position - 1
+                del self.ids[end:], self.slot.tokens[end:]
+                self.ids.append(choice[position - 1])
+                shares = yield
+                self.logprobs[k] += float(shares[token])
+
+
+Scoring = Generator[None, torch.Tensor, None]
 
 
 class Engine:
@@ -141,21 +158,38 @@ class Engine:
 
     def _begin(self, job: Job) -> None:
         request = job.request
-        if job.choice is not None:
-            job.forced = self.renderer.content_ids(job.choice)
-            if not job.forced:
-                raise ValueError(f"item {request.item_id!r}: an empty choice has no probability; give it words")
-        job.ids = self.renderer.render(request.messages).ids
+        job.ids, choices = self._ids_of(job)
         job.prompt = len(job.ids)
-        if job.prompt + job.most() > self._slots.capacity:
+        if not all(choices):
+            raise ValueError(f"item {request.item_id!r}: an empty choice has no probability; give it words")
+        most = max(map(len, choices)) if choices else request.sampling.max_new_tokens
+        if job.prompt + most > self._slots.capacity:
             raise ContextTooLong(
-                f"item {request.item_id!r}, turn {request.turn}: {job.prompt} prompt tokens and {job.most()} for the "
+                f"item {request.item_id!r}, turn {request.turn}: {job.prompt} prompt tokens and {most} for the "
                 f"reply are more than the {self._slots.capacity} that model {self.name} is run with (its own limit: "
                 f"{self.model.config.max_position_embeddings}). Raise max_context, or lower turn_limit or "
                 f"max_new_tokens; nothing is cut off"
             )
         job.slot = self._slots.take(job.ids, self.digests[job.adapter], reuse=self._remember)
         job.cached = len(job.slot.tokens)
+        if choices:
+            job.scoring = job.score(choices)
+            next(job.scoring)
+
+    def _ids_of(self, job: Job) -> tuple[list[int], list[tuple[int, ...]]]:
+        """Token ids of a job's prompt, and of each of its choices.
+
+        The trap of bare text: a choice is what the tokenizer adds when it reads prompt and choice as one text (as
+        evaluation harnesses do); read by itself it may begin with another token.
+        """
+        messages, renderer = job.request.messages, self.renderer
+        if not job.bare:
+            return renderer.render(messages).ids, [renderer.content_ids(choice) for choice in job.choices]
+        text = messages[0].content
+        prompt, *whole = (
+            renderer.tokenizer(text + choice, split_special_tokens=True)["input_ids"] for choice in ("", *job.choices)
+        )
+        return list(prompt), [tuple(ids[len(prompt) :]) for ids in whole]
 
     def _step(self, batch: list[Job], adapter: str | None) -> None:
         """Compute pending tokens of these jobs, and draw a token for each whose prompt is then complete."""
@@ -175,10 +209,20 @@ class Engine:
         seeds = [(job.request.seed, len(job.ids) - job.prompt) for job in chosen]
         tokens = draw(logits, [job.request.sampling for job in chosen], seeds)
         for row, (job, token) in enumerate(zip(chosen, tokens, strict=True)):
-            if job.forced:
-                token = job.forced[len(job.ids) - job.prompt]
-                job.logprob += float(torch.log_softmax(logits[row].float(), dim=-1)[token])
-            self._add(job, token)
+            if job.scoring:
+                self._score(job, torch.log_softmax(logits[row].float(), dim=-1))
+            else:
+                self._add(job, token)
+
+    def _score(self, job: Job, shares: torch.Tensor) -> None:
+        """Hand the next token's log probabilities [vocabulary] to a job that scores choices."""
+        try:
+            job.scoring.send(shares)
+        except StopIteration:
+            self._finish(job, job.logprobs, None)
+        else:
+            if job.cancelled():
+                self._finish(job, None, None)
 
     def _compute(self, step: Step, ready: list[int], adapter: str | None) -> torch.Tensor:
         """Logits [ready jobs, vocabulary], in main memory, behind the last token each of them feeds."""
@@ -191,13 +235,13 @@ class Engine:
     def _add(self, job: Job, token: int) -> None:
         job.ids.append(token)
         drawn = job.drawn()
-        stopped = token in self._stops and not job.forced
+        stopped = token in self._stops
         if job.said and not stopped:
             job.said(drawn)
         if job.cancelled():
             self._finish(job, None, None)
-        elif stopped or len(drawn) >= job.most():
-            self._finish(job, job.logprob if job.forced else self._reply(job, drawn, stopped), None)
+        elif stopped or len(drawn) >= job.request.sampling.max_new_tokens:
+            self._finish(job, self._reply(job, drawn, stopped), None)
 
     def _reply(self, job: Job, drawn: list[int], stopped: bool) -> Reply:
         return Reply(

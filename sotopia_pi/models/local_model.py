@@ -153,7 +153,19 @@ class LocalChat:
 
     async def choice_logprobs(self, request: Request, choices: Sequence[str]) -> list[float]:
         """Log probability (natural, <= 0) of each choice as the beginning of the reply."""
-        return list(await asyncio.gather(*(self._put(request, choice=choice) for choice in choices)))
+        return await self._put(request, choices=tuple(choices))
+
+    async def text_logprobs(self, request: Request, choices: Sequence[str]) -> list[float]:
+        """Log probability (natural, <= 0) of each choice as what goes on from bare text, without the chat template.
+
+        request: its one message is that text. Raises ValueError for more messages, ContextTooLong.
+        """
+        if len(request.messages) != 1:
+            raise ValueError(
+                f"item {request.item_id!r}: {len(request.messages)} messages, but bare text is one; put it into one "
+                f"user message, or ask choice_logprobs, which renders a conversation"
+            )
+        return await self._put(request, choices=tuple(choices), bare=True)
 
     def _put(self, request: Request, **settings: Any) -> asyncio.Future:
         """Hand a job to the engine; the future lives in the caller's event loop."""
