@@ -35,10 +35,11 @@ def blind_html(task: SocialTask, episode: Episode) -> str:
 def scale_html() -> str:
     """The seven dimensions with their ranges and what each asks, as a static table: the form on paper."""
     rows = "".join(
-        f"<tr><th>{label(d)}</th><td>{low} to {high}</td><td>{escaped(MEANINGS[d])}</td></tr>"
+        f"<tr><th>{label(d)}</th><td>{low} to {high}</td>"
+        f'<td style="white-space:normal">{escaped(MEANINGS[d])}</td></tr>'
         for d, (low, high) in DIMENSIONS.items()
     )
-    head = "<tr><th>dimension</th><th>whole numbers from</th><th>what it asks</th></tr>"
+    head = "<tr><th>dimension</th><th>whole numbers</th><th>what it asks</th></tr>"
     return f'<div class="table"><table style="text-align:left"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
 
 
