@@ -21,7 +21,8 @@ from sotopia_pi.world.episode import Episode
 from sotopia_pi.world.ratings import DIMENSIONS
 from sotopia_pi.world.tasks import SocialTask
 
-NOT_YET = ("–", None)
+NOT_YET = "–"
+"""Where a slider stands that nobody has moved; a widget cannot hold None."""
 WIDE = widgets.Layout(width="98%")
 COLUMN = widgets.Layout(width="50%", min_width="320px", padding="0 8px")
 
@@ -43,7 +44,7 @@ class SideForm:
 
     def judgement(self) -> Judgement:
         """What was chosen. Raises ValueError naming the side and everything that is missing."""
-        chosen = {d: slider.value for d, slider in self.sliders.items() if slider.value is not None}
+        chosen = {d: slider.value for d, slider in self.sliders.items() if slider.value != NOT_YET}
         try:
             return Judgement(chosen, " ".join(self.reason.value.split()))
         except ValueError as error:
@@ -136,8 +137,8 @@ class RatingPanel:
 
 def _slider(dimension: str) -> widgets.SelectionSlider:
     low, high = DIMENSIONS[dimension]
-    options = [NOT_YET, *((str(score), score) for score in range(low, high + 1))]
-    return widgets.SelectionSlider(options=options, value=None, continuous_update=False, layout=WIDE)
+    options = [(NOT_YET, NOT_YET), *((str(score), score) for score in range(low, high + 1))]
+    return widgets.SelectionSlider(options=options, value=NOT_YET, continuous_update=False, layout=WIDE)
 
 
 def _definition(dimension: str) -> str:
