@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -135,6 +136,17 @@ def test_an_item_that_a_kill_left_half_saved_does_not_count_and_is_asked_for_aga
     assert ratings.path.read_bytes() == b"".join(whole)
     sitting.save(asked, (judgement(1), judgement(2)), 5)
     assert [r.scores["goal"] for r in ratings.counting()[("Ann", asked)]] == [1, 2]
+
+
+def test_people_who_save_at_the_same_moment_lose_nothing(ratings):
+    def sit(name):
+        for number in range(4):
+            rate(HumanRatings(ratings.path), name, f"episode-{number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(sit, ["Ann", "Ann", "Bob", "Cleo"]))
+    assert len(ratings.read()) == 4 * 4 * 2 and len(ratings.counting()) == 3 * 4
+    assert [r.raw[0]["revision"] for r in ratings.counting()[("Ann", "episode-3")]] == [2, 2]
 
 
 def test_beginning_makes_an_empty_file_and_leaves_a_whole_one_alone(ratings):
