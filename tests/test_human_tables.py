@@ -1,6 +1,7 @@
 """Tables of what people rated: averaged, held against the judge, counted, and honest about what is missing."""
 
 import math
+import re
 
 import matplotlib
 import numpy as np
@@ -18,13 +19,16 @@ from sotopia_pi.analysis.human_tables import (
     correlation_table,
     gap_table,
     means_table,
+    means_to_read,
     people_ratings,
     ratings_per_datapoint,
+    to_read,
     why_no_results,
 )
 from sotopia_pi.analysis.judges import gap_figure, judges_frame
 from sotopia_pi.stages.human_ratings import HumanRatings
 from sotopia_pi.stages.qualification import qualification
+from sotopia_pi.world.ratings import DIMENSIONS
 
 PLAN = plan(datapoints=8)
 BY_ID = {e.id: e for e in EPISODES}
@@ -117,7 +121,7 @@ def test_agreement_counts_pairs_of_people_on_one_side(rated):
     assert goal["exact"] == pytest.approx((24 + 8) / 48) and goal["within_one"] == pytest.approx(40 / 48)
     assert goal["kappa"] == pytest.approx((32 / 48 - 1 / 11) / (10 / 11))
     assert goal["coarse"] == pytest.approx(40 / 48) and goal["coarse_kappa"] == pytest.approx(40 / 48 * 2 - 1)
-    assert goal["alpha_low"] <= goal["alpha_interval"] <= goal["alpha_high"]
+    assert goal["alpha_interval_low"] <= goal["alpha_interval"] <= goal["alpha_interval_high"]
     same = row(agreement_table(rated.counting(), PLAN), rated="secret")
     assert same["exact"] == 1 and same["kappa"] == 1 and math.isnan(same["alpha_interval"])
 
@@ -140,6 +144,16 @@ def test_a_side_one_person_rated_says_nothing_about_agreement(ratings):
 def test_coarse_scores_are_halves_or_signs(dimension, scores, few):
     found = coarse(np.array([*scores, math.nan]), dimension)
     assert found[:-1].tolist() == few and math.isnan(found[-1])
+
+
+def test_tables_for_reading_hold_values_beside_their_intervals_and_dashes_for_nothing(rated):
+    read = to_read(agreement_table(rated.counting(), PLAN)).data.set_index("rated")
+    assert "method" not in read and not [c for c in read if c.endswith(("_low", "_high"))]
+    assert re.fullmatch(r"0\.\d\d \[-?\d\.\d\d, \d\.\d\d\]", read.loc["goal", "alpha_interval [95 %]"])
+    assert read.loc["secret", "alpha_interval [95 %]"] == "–"
+    means = means_to_read(means_table(frame_of(rated))).data.set_index("dimension")
+    assert means.columns.tolist() == list(VARIANTS) and means.index.tolist() == ["rated datapoints", *DIMENSIONS]
+    assert means.loc["rated datapoints", "BC"] == "8 of 8" and means.loc["goal", "BC"] == "5.00 [5.00, 5.00]"
 
 
 def test_people_are_listed_with_what_they_rated_and_what_is_left(rated):

@@ -3,6 +3,7 @@
 Several people's scores of one side are averaged; the mean stands in a frame of judges under the name `people`.
 """
 
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from sotopia_pi.analysis.agreement import (
     LEVELS,
@@ -24,6 +26,7 @@ from sotopia_pi.analysis.colours import in_order
 from sotopia_pi.analysis.goal_tables import ESTIMATE_COLUMNS, estimate_columns
 from sotopia_pi.analysis.judges import INTERVAL, difference_columns, paired_scores
 from sotopia_pi.analysis.statistics import BOOTSTRAP, cluster_mean
+from sotopia_pi.analysis.tables import interval_text
 from sotopia_pi.stages.assignment import Plan
 from sotopia_pi.stages.human_ratings import HumanRatings
 from sotopia_pi.stages.qualification import Qualification
@@ -155,6 +158,32 @@ def gap_table(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame([{"side": "agent", **line} for line in lines], columns=columns)
 
 
+def to_read(table: pd.DataFrame) -> Styler:
+    """A table of correlations or agreements for reading: intervals beside their values, their method left to prose."""
+    out = table.drop(columns=["method", *(c for c in table if c.endswith(("_low", "_high")))])
+    for name in [column for column in out if f"{column}_low" in table]:
+        cells = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+        out[name] = [_interval(*cell) for cell in cells]
+    return _styled(out.rename(columns=lambda name: f"{name} [95 %]" if f"{name}_low" in table else name))
+
+
+def means_to_read(table: pd.DataFrame) -> Styler:
+    """The means of `means_table` with a column a variant, and how many of the datapoints were rated on top."""
+    cells = table.assign(cell=[_interval(*row) for row in table[["mean", "low", "high"]].to_numpy()])
+    wide = cells.pivot(index="rated", columns="variant", values="cell")
+    rated = {v: f"{g['n_episodes'].max()} of {g['attempted'].max()}" for v, g in table.groupby("variant")}
+    out = pd.concat([pd.DataFrame(rated, index=["rated datapoints"]), wide.reindex(list(DIMENSIONS))])
+    return _styled(out[in_order(rated)].rename_axis("dimension").reset_index())
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return "–" if math.isnan(value) else interval_text(value, low, high)
+
+
+def _styled(table: pd.DataFrame) -> Styler:
+    return table.style.hide(axis="index").format(precision=2, escape="html", na_rep="–")
+
+
 def _annotator(name: str, plan: Plan, ratings: HumanRatings, first: Qualification) -> dict[str, Any]:
     counting = ratings.counting()
     mine = {episode: both for (who, episode), both in counting.items() if who == name}
@@ -199,8 +228,8 @@ def _agreement(matrix: pd.DataFrame, template: Mapping[str, str], dimension: str
         "coarse": pairwise_agreement(few),
         "coarse_kappa": randolph_kappa(few, n_few),
         **{f"alpha_{level}": krippendorff_alpha(data, level) for level in LEVELS},
-        "alpha_low": alpha_low,
-        "alpha_high": alpha_high,
+        "alpha_interval_low": alpha_low,
+        "alpha_interval_high": alpha_high,
         "n_templates": len(set(templates)),
         "method": BOOTSTRAP,
     }

@@ -107,8 +107,8 @@ class RatingPanel:
             self._say(f"Saved. Please read this first episode once more and rate it again: {again}", bad=True)
             self._began = time.monotonic()
             return
-        self._say("Saved.")
         self._show_next()
+        self._say("Saved. The next one begins above." if self.episode_id else "Saved.")
 
     def _show_next(self) -> None:
         self.episode_id = self._session.next_id()

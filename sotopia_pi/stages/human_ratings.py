@@ -39,7 +39,8 @@ class Judgement:
         wrong = [complaint for d in DIMENSIONS if (complaint := _complaint(d, self.scores.get(d)))]
         wrong += [f"{d!r} is no dimension (known: {', '.join(DIMENSIONS)})" for d in self.scores if d not in DIMENSIONS]
         if len(self.reason.split()) < FEWEST_WORDS:
-            wrong.append(f"the reason is {self.reason.strip()!r}; write a sentence of at least {FEWEST_WORDS} words")
+            came = repr(self.reason.strip()) if self.reason.strip() else "missing"
+            wrong.append(f"the reason is {came}; write a sentence of at least {FEWEST_WORDS} words")
         if wrong:
             raise ValueError("; ".join(wrong))
 
