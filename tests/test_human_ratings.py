@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_raters import EPISODES, SENTENCE, TASKS, VARIANTS, judgement, plan, rate
@@ -147,6 +148,19 @@ def test_people_who_save_at_the_same_moment_lose_nothing(ratings):
         list(pool.map(sit, ["Ann", "Ann", "Bob", "Cleo"]))
     assert len(ratings.read()) == 4 * 4 * 2 and len(ratings.counting()) == 3 * 4
     assert [r.raw[0]["revision"] for r in ratings.counting()[("Ann", "episode-3")]] == [2, 2]
+
+
+def test_nobody_writes_while_somebody_else_does(ratings):
+    ratings.begin()
+    (lock,) = ratings.path.parent.glob(".*.lock")
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(lock):
+            saving = pool.submit(rate, ratings, "Ann", "episode-1")
+            with pytest.raises(TimeoutError):
+                saving.result(timeout=0.3)
+            assert ratings.read() == []
+        saving.result(timeout=20)
+    assert len(ratings.read()) == 2
 
 
 def test_beginning_makes_an_empty_file_and_leaves_a_whole_one_alone(ratings):

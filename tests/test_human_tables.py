@@ -14,6 +14,7 @@ matplotlib.use("Agg")
 from sotopia_pi.analysis.human_tables import (
     VOILA,
     agreement_table,
+    agreement_to_read,
     annotators_table,
     coarse,
     correlation_table,
@@ -147,7 +148,10 @@ def test_coarse_scores_are_halves_or_signs(dimension, scores, few):
 
 
 def test_tables_for_reading_hold_values_beside_their_intervals_and_dashes_for_nothing(rated):
-    read = to_read(agreement_table(rated.counting(), PLAN)).data.set_index("rated")
+    table = agreement_table(rated.counting(), PLAN)
+    pairs, alphas = (styled.data for styled in agreement_to_read(table))
+    assert "kappa" in pairs and "alpha_nominal" in alphas and not {"kappa", "n_people"} & {*pairs} & {*alphas}
+    read = to_read(table).data.set_index("rated")
     assert "method" not in read and not [c for c in read if c.endswith(("_low", "_high"))]
     assert re.fullmatch(r"0\.\d\d \[-?\d\.\d\d, \d\.\d\d\]", read.loc["goal", "alpha_interval [95 %]"])
     assert read.loc["secret", "alpha_interval [95 %]"] == "–"

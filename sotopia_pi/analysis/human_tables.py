@@ -167,6 +167,14 @@ def to_read(table: pd.DataFrame) -> Styler:
     return _styled(out.rename(columns=lambda name: f"{name} [95 %]" if f"{name}_low" in table else name))
 
 
+def agreement_to_read(table: pd.DataFrame) -> tuple[Styler, Styler]:
+    """The table of agreement as two that fit a page: pairs and kappas, then alphas with the interval."""
+    alphas = [column for column in table if column.startswith("alpha_")]
+    counted = ["n_people", "n_templates"]
+    second = ["rated", "n_sides", *counted, *alphas, "method"]
+    return to_read(table.drop(columns=[*counted, *alphas])), to_read(table[second])
+
+
 def means_to_read(table: pd.DataFrame) -> Styler:
     """The means of `means_table` with a column a variant, and how many of the datapoints were rated on top."""
     cells = table.assign(cell=[_interval(*row) for row in table[["mean", "low", "high"]].to_numpy()])
