@@ -65,9 +65,11 @@ def test_run_all_works_a_second_time_in_the_same_kernel_and_still_sees_a_slip(pr
         'stage = open_stage("01_items", globals())',
         "left = [1, 2]\nn_left = 2",
     ]
-    later = {"left": [1, 2], "n_left": 2}
+    later = {"left": [1, 2], "n_left": 2, "others": [3]}
+    opening = f"{cells[2]}\nothers = [3]"
     papermill = "# Parameters\nseeed = 3"
     assert opened(**later, In=[*cells, cells[1], cells[2]]).params["n"] == 3
+    assert opened(**later, In=[*cells, cells[1], opening]).params["n"] == 3, "what its own cell is about to set is none"
     with pytest.raises(ParameterError, match="unknown parameter 'seeed'"):
         opened(**later, seeed=3, In=[*cells, cells[1] + "\nseeed = 3", cells[2]])
     with pytest.raises(ParameterError, match="unknown parameter 'seeed'"):

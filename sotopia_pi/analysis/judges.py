@@ -55,7 +55,7 @@ AGREEMENT = ["first", "second", "dimension", "n", "exact", "within_one", "pearso
 INTERVAL = [name.replace("mean", "difference") for name in ESTIMATE_COLUMNS]
 LEFT_OUT, NOT_RATED = "left out", "not_rated"
 FAILED_EPISODES = ("policy_failed", "policy_api_error")
-AXIS = "judge's goal − rule's goal, points of 10 (right of 0: the judge rates higher)"
+AXIS = "judge's goal − goal by {}, points of 10 (right of 0: the judge rates higher)"
 
 
 def judges_frame(episodes: Iterable[Episode], tasks: Iterable[SocialTask], ratings: Iterable[Rating]) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def agreement_table(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """
     pairs = itertools.combinations(sorted(set(frame["judge"])), 2)
     lines = [
-        _agreement(_paired(frame[frame["dimension"] == dimension], first, second), first, second, dimension, seed)
+        _agreement(paired_scores(frame[frame["dimension"] == dimension], first, second), first, second, dimension, seed)
         for first, second in pairs
         for dimension in DIMENSIONS
     ]
@@ -117,17 +117,26 @@ def overrating_table(
         {"judge": judge, "variant": variant, "side": side, **_overrating(group, judge, rule, seed)}
         for judge in judges
         for variant in in_order(rows["variant"])
-        for group in [_paired(rows[rows["variant"] == variant], judge, rule)]
+        for group in [paired_scores(rows[rows["variant"] == variant], judge, rule)]
     ]
     return pd.DataFrame(lines, columns=["judge", "variant", "side", "judge_goal", "rule_goal", *INTERVAL])
 
 
 def overrating_figure(table: pd.DataFrame, model_label: str) -> Figure:
     """How far each judge overrates goal completion, by variant, from `overrating_table`: one panel a judge."""
-    title = "Judge's goal minus the rule's goal by variant"
+    nothing = "no side of a payoff task that a judge and the rule both rated"
+    return gap_figure(table, "rule", nothing, model_label)
+
+
+def gap_figure(table: pd.DataFrame, measure: str, nothing: str, model_label: str) -> Figure:
+    """Judge's goal minus that of a measure, by variant, one panel a judge.
+
+    measure: "rule" or "people"; the table has its mean as `<measure>_goal`. nothing: said where no row has a value.
+    """
+    title = f"Judge's goal minus the goal by {measure} by variant"
     table = table.dropna(subset=["difference"])
     if table.empty:
-        return missing_figure(title, model_label, "no side of a payoff task that a judge and the rule both rated")
+        return missing_figure(title, model_label, nothing)
     by_judge = dict(iter(table.groupby("judge", sort=True)))
     places = places_of(in_order(table["variant"]))
     ends = table[["low", "difference", "high"]]
@@ -138,15 +147,16 @@ def overrating_figure(table: pd.DataFrame, model_label: str) -> Figure:
             for row in rows.to_dict("records"):
                 y, style = places[row["variant"]], look(row["variant"])
                 interval_point(ax, row, y, "difference", style.line, style.marker)
-                means = f"{row['judge_goal']:.1f} / {row['rule_goal']:.1f}"
+                means = f"{row['judge_goal']:.1f} / {row[f'{measure}_goal']:.1f}"
                 ax.annotate(means, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
             ax.axvline(0, color="black", linewidth=0.9)
             ax.set_title(f"Judge: {judge}", loc="left")
             ax.set_xlim(span)
-            ax.set_xlabel(AXIS, fontsize=8.5)
+            ax.set_xlabel(AXIS.format(measure), fontsize=8.5)
         label_variants(axes[0], places)
         counts = caption_counts(by_judge, f"rated sides ({table['side'].iloc[0]})")
-        return finished(fig, f"{title} · {model_label}", f"Beside each row: judge's mean / rule's mean. {counts}", axes)
+        caption = f"Beside each row: judge's mean / mean by {measure}. {counts}"
+        return finished(fig, f"{title} · {model_label}", caption, axes)
 
 
 def _by_judge(ratings: Iterable[Rating]) -> dict[str, dict[tuple[str, int], Rating]]:
@@ -195,8 +205,11 @@ def _scores(episode: Episode, rating: Rating | None) -> Iterable[tuple[str, floa
     return [(dimension, scores.get(dimension), outcome) for dimension in DIMENSIONS]
 
 
-def _paired(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """The sides of all episodes with both judges' scores and outcomes side by side, columns `*_1` and `*_2`."""
+def paired_scores(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """The sides of one dimension's rows with two judges' scores side by side, columns `score_1` and `score_2`.
+
+    missing: why a side has no pair of scores; empty where it has one.
+    """
     one, other = (rows[rows["judge"] == judge] for judge in (first, second))
     both = one.merge(other[[*SIDE, "score", "outcome"]], on=SIDE, how="left", suffixes=("_1", "_2"))
     both["outcome_2"] = both["outcome_2"].fillna(NOT_RATED)
@@ -225,7 +238,7 @@ def _agreement(pairs: pd.DataFrame, first: str, second: str, dimension: str, see
         "within_one": float((apart <= 1).mean()),
         "pearson": _correlation(stats.pearsonr, rated),
         "spearman": _correlation(stats.spearmanr, rated),
-        **_difference(pairs, seed),
+        **difference_columns(pairs, seed),
     }
 
 
@@ -240,11 +253,11 @@ def _correlation(of: Any, rated: pd.DataFrame) -> float:
 def _overrating(pairs: pd.DataFrame, judge: str, rule: str, seed: int) -> dict[str, Any]:
     rated = pairs.dropna(subset=["score_1", "score_2"])
     means = {"judge_goal": rated["score_1"].mean(), "rule_goal": rated["score_2"].mean()}
-    return {**means, **_difference(pairs, seed)}
+    return {**means, **difference_columns(pairs, seed)}
 
 
-def _difference(pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """First minus second with its interval, as table columns."""
+def difference_columns(pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """First minus second of `paired_scores` with its interval, as the columns INTERVAL."""
     estimate: Estimate = cluster_difference(
         pairs["score_1"], pairs["score_2"], pairs["template"].tolist(), pairs["task_id"].tolist(), seed
     )

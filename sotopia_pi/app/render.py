@@ -16,8 +16,9 @@ NO_DESCRIPTION = 'alt="No description has been provided for this image"'
 def render_notebook(source: Path, target: Path, title: str) -> Path:
     """Write an executed notebook as one HTML file; returns the target.
 
-    Outputs that need a script (widgets) are left out: each has a static twin. Cells tagged remove-cell or hide-cell
-    do not appear at all, cells tagged remove-output or hide-output without what they print.
+    Outputs that need a script (widgets) give way to the HTML they bring as a static twin; one without it is left out.
+    Cells tagged remove-cell or hide-cell do not appear at all, cells tagged remove-output or hide-output without what
+    they print.
     """
     import nbformat
 
@@ -49,7 +50,16 @@ def _drop_hidden(notebook: Any) -> None:
             continue
         if {"remove-output", "hide-output"} & set(cell.metadata.get("tags", ())):
             cell.outputs = []
-        cell.outputs = [output for output in cell.outputs if not NEEDS_SCRIPT & set(output.get("data", ()))]
+        cell.outputs = [output for output in cell.outputs if _reads_without_script(output)]
+
+
+def _reads_without_script(output: Any) -> bool:
+    """Whether an output stays: one that needs a script does as the HTML it brings along, if it brings any."""
+    data = output.get("data", {})
+    needs_script = NEEDS_SCRIPT & set(data)
+    for kind in needs_script:
+        del data[kind]
+    return not needs_script or "text/html" in data
 
 
 @cache

@@ -100,6 +100,12 @@ def lock_for_notebook(run_dir: Path) -> None:
     _held[run_dir] = (*outer, RunLock(run_dir, "kernel").acquire(wait_s=ORPHAN_WAIT_S))
 
 
+def let_go(run_dir: Path) -> None:
+    """Give the run back before the kernel ends: for a notebook that is done and from here on waits for people only."""
+    for lock in _held.pop(run_dir.resolve(), ()):
+        lock.release()
+
+
 def owned_by_pipeline(run_dir: Path) -> bool:
     """Whether this process is a kernel of the pipeline that holds the lock of this run folder."""
     return os.environ.get(OWNER_VARIABLE) == str(run_dir.resolve())

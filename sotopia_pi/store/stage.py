@@ -244,7 +244,7 @@ def _unknown_names(namespace: Mapping[str, Any], declared: Mapping[str, Any]) ->
     history = namespace.get("In")
     names = {key for key, value in namespace.items() if type(value) in PLAIN}
     if isinstance(history, list):
-        assigned = [assigned_names(cell) for cell in history]
+        assigned = [assigned_names(cell) for cell in history[:-1]]  # the last is the one that opens the stage
         begin = max((i for i, found in enumerate(assigned) if "run" in found), default=0)
         names &= set().union(*assigned[begin:])
     return sorted(n for n in names if not n.startswith("_") and n not in declared and n not in IPYTHON_NAMES)
