@@ -196,7 +196,9 @@ class Expert:
         mine = heard.offers(side)
         if not mine:
             return filled(phrase, terms=kept_terms(issues, choice.deal, side))
-        answered = heard.standing(1 - side) if heard.moves[-1].clear else None
+        menu = Menu(observation.issues, need_stakes(observation, self.name), side)
+        theirs = heard.standing(1 - side) if heard.moves[-1].clear else None
+        answered = menu.taken_for_granted(choice.deal, theirs) if theirs is not None else None
         terms = kept_terms(issues, choice.deal, side, answered)
         first = issues[0].name
         rising = issues[0].kind == "amount" and choice.deal[first] > mine[-1][first]

@@ -148,6 +148,18 @@ class Menu:
             for name, option in mine.items()
         }
 
+    def taken_for_granted(self, mine: Deal, theirs: Deal) -> Deal:
+        """What of the other's offer an own one may leave unsaid; choices only.
+
+        All of it where the options that differ are by themselves worth more than walking away; else only those worth
+        nothing, so that "X, the rest as you wish" is never a bad deal, whatever the rest will be.
+        """
+        choices = [issue.name for issue in self.issues if issue.kind == "choice"]
+        claimed = sum(self._points(name, mine[name]) for name in choices if mine[name] != theirs[name])
+        if not choices or claimed > self.stakes.walk_away + EPS:
+            return theirs
+        return {name: option for name, option in theirs.items() if self._points(name, option) < EPS}
+
     def _only_gives(self, last: Deal, deal: Deal, agreed: set[str]) -> bool:
         """Whether no issue is worth more to this side than in `last`, and what both ask for stays."""
         return all(

@@ -30,7 +30,9 @@ def kept_terms(issues: Sequence[Issue], deal: Deal, speaker: int, answered: Deal
     mine = [name for name in items if deal[name] == speaker]
     if not items:
         other = [
-            str(deal[i.name]) for i in issues if i.kind == "choice" and answered and answered[i.name] != deal[i.name]
+            str(deal[i.name])
+            for i in issues
+            if i.kind == "choice" and answered and answered.get(i.name) != deal[i.name]
         ]
         if 0 < len(other) < len(issues):
             return f"{' and '.join(other)}, the rest as you wish"
