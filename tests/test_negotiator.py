@@ -9,6 +9,7 @@ import pytest
 from toy_talks import Lines, deal_of, favour_task, items_task, offers_of, price_task, prices, said_by, talk, toy_task
 
 from sotopia_pi.models.negotiator import Temper, cover_reason, expert, temper_of
+from sotopia_pi.models.partner import evaluation_partner
 from sotopia_pi.models.phrasing import VOICES, expert_phrases, filled, partner_phrases, speak, voice_of
 from sotopia_pi.models.strategy import all_deals
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
@@ -129,7 +130,22 @@ def test_of_choices_it_names_only_what_it_still_asks_for(tasks):
     asked = f"{wishes.best[wishes.most]} and {wishes.best[wishes.middle]}"
     assert f"I ask for {asked}, the rest as you wish" in said[1]
     (half,) = [option for option, worth in wishes.points[wishes.most].items() if worth == 3]
-    assert f"I ask for {half}, the rest as you wish" in said[2], "the second was given, and a step of the first is due"
+    both = f"{half} and {wishes.best[wishes.middle]}"
+    assert f"I ask for {both}, the rest as you wish" in said[2], (
+        "the second was given; half of the first alone is no gain"
+    )
+
+
+def test_a_list_of_choices_is_worth_more_than_walking_away_whatever_the_rest_will_be():
+    lists = []
+    for task in draw_tasks("bc", TaskCounts(60, weights={"meeting": 1}), 3):
+        episode = talk(task, expert(), evaluation_partner())
+        stakes = task.payoff.sides[0]
+        for words in said_by(episode, 0):
+            if "the rest as you wish" in words:
+                named = read(words, task.payoff.issues, 0).terms
+                lists.append(sum(stakes.points[name][option] for name, option in named.items()) > stakes.walk_away)
+    assert len(lists) > 10 and all(lists)
 
 
 def test_it_keeps_what_the_other_gives_back_of_what_it_had_given_up(tasks):
