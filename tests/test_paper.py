@@ -1,8 +1,6 @@
 """The presets that ask servers, whole, over HTTP: to trained adapters and a results page, whatever the server does."""
 
 import json
-import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ import pandas as pd
 import pytest
 import toy_talker
 from fault_server import KINDS, SPOILT, Faults, FaultServer
-from paper_run import KEY, PaperRun, Question, ended_well, published, questions, ran, wait_for
+from paper_run import KEY, PaperRun, Question, ended_well, kill, published, questions, ran, wait_for
 from role_player import in_role
 
 from sotopia_pi.store.unanswered import is_unanswered
@@ -148,7 +146,7 @@ def test_a_stage_killed_in_the_middle_ends_as_if_nothing_had_been(paper, tmp_pat
     run, server = paper.run.copied(tmp_path, stage), paper.server
     begun = len(server.requests)
     killed = run.start()
-    server.when_asked(at, lambda: os.killpg(killed.pid, signal.SIGKILL))
+    server.when_asked(at, lambda: kill(killed))
     killed.communicate()
     assert len(server.requests) - begun >= at and run.manifest(stage) is None
     kept, asked = run.paid_for(), len(server.requests)
