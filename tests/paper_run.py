@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import yaml
 from sotopia_records import combination, environment, folder
 
@@ -102,7 +103,7 @@ class PaperRun:
         environment = {**os.environ, "SOTOPIA_PI_HOME": str(self.root), "OMP_NUM_THREADS": "1", "PLANTED_KEY": KEY}
         command = [sys.executable, "-m", "sotopia_pi.app.cli", "run", "params/tiny.yaml", *words]
         heard = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, cwd=self.root, env=environment, start_new_session=True, **heard)
+        return subprocess.Popen(command, cwd=self.root, env=environment, **heard)
 
     def finish(self, *words: str) -> str:
         """Run to the end, which must be a good one; returns what was said."""
@@ -130,6 +131,13 @@ def questions(bodies: list[dict]) -> list[Question]:
     """What the server was asked, under the names by which it calls its models in replies."""
     asked = [[Message(message["role"], message["content"]) for message in body["messages"]] for body in bodies]
     return [(f"{b['model']}-0001", messages_hash(m), b["seed"]) for m, b in zip(asked, bodies, strict=True)]
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL a run and its kernel, which would outlive it for a second and go on asking."""
+    parent = psutil.Process(process.pid)
+    for one in [parent, *parent.children(recursive=True)]:
+        one.kill()
 
 
 def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
