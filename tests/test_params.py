@@ -92,6 +92,11 @@ def test_a_stage_may_be_named_by_number_or_name(asked):
     assert find_stage(asked, NAMES) == "02_depends"
 
 
+@pytest.mark.parametrize(("asked", "found"), [("10", "10_a"), ("10b", "10b_c_d"), ("c_d", "10b_c_d"), ("a", "10_a")])
+def test_a_letter_after_the_number_tells_two_stages_apart(asked, found):
+    assert find_stage(asked, ["10_a", "10b_c_d"]) == found
+
+
 @pytest.mark.parametrize("run", ["../up", "a/b", "", ".hidden", "two words"])
 def test_a_run_is_named_so_that_it_can_be_a_folder(run):
     with pytest.raises(ParameterError, match="cannot name a folder"):

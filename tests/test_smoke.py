@@ -13,11 +13,12 @@ import pytest
 
 from sotopia_pi.store.items import ItemFile, items_digest
 from sotopia_pi.store.manifest import read_manifest
+from sotopia_pi.store.params import plan_run
 
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parent.parent
-STAGES = [path.stem for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb"))]
+STAGES = plan_run(REPOSITORY, REPOSITORY / "params/smoke.yaml").stages
 PLAYED = {
     "02_expert_episodes": "episodes.jsonl",
     "04_agent_episodes": "episodes.jsonl",

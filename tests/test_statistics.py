@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from sotopia_pi.analysis.statistics import (
+    cluster_correlation,
     cluster_difference,
     cluster_mean,
     cluster_ratio,
@@ -264,3 +265,24 @@ def test_p_from_t_is_the_tables():
     # Critical values of Student's t, two-sided 5 %: 2.160 with 13 df, 2.228 with 10.
     assert two_sided_p(2.160, 13) == pytest.approx(0.05, abs=1e-4)
     assert two_sided_p(-2.228, 10) == pytest.approx(0.05, abs=1e-4)
+
+
+def test_the_correlation_is_pearsons_and_its_interval_comes_from_templates():
+    rng = np.random.default_rng([13])
+    names = np.repeat([f"t{i:02}" for i in range(20)], 3)
+    first = rng.normal(5, 2, 60)
+    second = 0.7 * first + rng.normal(0, 1, 60)
+    estimate = cluster_correlation(first, second, names, names)
+    assert estimate.mean == pytest.approx(stats.pearsonr(first, second).statistic)
+    assert 0.6 < estimate.low < estimate.mean < estimate.high < 1.0
+    doubled = [np.concatenate([values, values]) for values in (first, second, names)]
+    again = cluster_correlation(doubled[0], doubled[1], doubled[2], doubled[2])
+    assert (again.low, again.high) == pytest.approx((estimate.low, estimate.high))  # copies are no further templates
+
+
+def test_a_correlation_needs_spread_and_leaves_missing_scores_out():
+    constant = cluster_correlation([0.1, 0.1, 0.1], [1.0, 2.0, 3.0], list("abc"), list("abc"))
+    assert math.isnan(constant.mean) and math.isnan(constant.low)
+    missing = cluster_correlation([1.0, 2.0, math.nan, 3.0], [2.0, 4.0, 9.0, 6.0], list("abcd"), list("abcd"))
+    assert missing.mean == pytest.approx(1.0) and (missing.n_episodes, missing.n_missing) == (3, 1)
+    assert math.isnan(cluster_correlation([], [], [], []).mean)

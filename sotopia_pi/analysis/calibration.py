@@ -1,4 +1,7 @@
-"""Can a judge be trusted: its goal against what a rule measured or people gave (the paper's Table 7)."""
+"""Can a judge be trusted: its goal against what a rule measured or people gave (the paper's Table 7).
+
+Trivial policies are left out: they say the same words over and over, which is no test of a judge.
+"""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +15,7 @@ from scipy import stats
 
 from sotopia_pi.analysis.colours import in_order
 from sotopia_pi.analysis.figure_parts import drawing_style, finished, method_text, panels
-from sotopia_pi.analysis.goal_tables import select_side, select_tasks
+from sotopia_pi.analysis.goal_tables import select_side, select_tasks, studied
 from sotopia_pi.analysis.plots import missing_figure
 from sotopia_pi.analysis.raters import called, paired_goals, rater_pairs, raters_of
 from sotopia_pi.analysis.statistics import cluster_correlation, cluster_mean
@@ -58,12 +61,12 @@ def calibration_table(frame: pd.DataFrame, side: str = "agent") -> pd.DataFrame:
 
 def calibration_figure(table: pd.DataFrame, model_label: str) -> Figure:
     """A judge's mean goal over the goal a better measure gave, one panel a pair of raters, from `calibration_table`."""
-    title = "Calibration: one rater's goal given another's"
+    title = "Calibration of raters"
     if table.empty:
         return missing_figure(title, model_label, "one rater only; `more_judges` of stage 06 or stage 09 give others")
     pairs = list(dict.fromkeys(zip(table["first"], table["second"], strict=True)))
     with drawing_style():
-        fig, axes = panels(len(pairs), width=4.6 if len(pairs) > 1 else 6.0, height=4.6)
+        fig, axes = panels(len(pairs), width=3.6, height=4.3)
         for ax, (first, second) in zip(axes, pairs, strict=True):
             _diagonal_panel(ax, table[(table["first"] == first) & (table["second"] == second)], first, second)
         n = f"n beside each point: sides both rated. Intervals: {method_text(table)}."
@@ -73,7 +76,7 @@ def calibration_figure(table: pd.DataFrame, model_label: str) -> Figure:
 
 
 def _pairs(frame: pd.DataFrame, side: str) -> Iterable[tuple[str, str, pd.DataFrame]]:
-    rows = select_side(select_tasks(frame), side)
+    rows = select_side(select_tasks(studied(frame)), side)
     for first, second in rater_pairs(raters_of(rows)):
         yield first, second, paired_goals(rows, first, second)
 

@@ -1,4 +1,7 @@
-"""What else may explain a difference in goal: longer talks, and episodes or turns that failed."""
+"""What else may explain a difference in goal: longer talks, and episodes or turns that failed.
+
+Trivial policies are left out: no word of theirs can be misread, and nobody asks how they got on by length.
+"""
 
 import math
 from collections.abc import Iterable
@@ -7,9 +10,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sotopia_pi.analysis.colours import EXPERT, LEARNED, in_order, look
+from sotopia_pi.analysis.colours import in_order, look
 from sotopia_pi.analysis.figure_parts import drawing_style, finished, panels, span_text
-from sotopia_pi.analysis.goal_tables import by_variant, estimate_row, select_side, select_tasks
+from sotopia_pi.analysis.goal_tables import by_variant, estimate_row, select_side, select_tasks, studied
 from sotopia_pi.analysis.plots import missing_figure
 from sotopia_pi.analysis.statistics import cluster_correlation
 
@@ -23,7 +26,7 @@ def failure_confound_table(frame: pd.DataFrame) -> pd.DataFrame:
     Where the two differ, the variant is held back by unreadable output rather than by how it negotiates. Failed
     episodes have no goal in either.
     """
-    rows = select_side(select_tasks(frame), "agent")
+    rows = select_side(select_tasks(studied(frame)), "agent")
 
     def lines(group: pd.DataFrame) -> Iterable[dict[str, Any]]:
         clean = group[(group["n_failed_turns"] == 0) & (group["outcome"] == "completed")]
@@ -39,7 +42,7 @@ def length_confound_table(frame: pd.DataFrame) -> pd.DataFrame:
     mean_turns and mean_turns_deal: of all rated episodes and of those with a deal. A deal ends an episode and a partner
     who leaves does too, so r is a description and no cause.
     """
-    rows = select_side(select_tasks(frame), "agent")
+    rows = select_side(select_tasks(studied(frame)), "agent")
     lines = []
     for variant in in_order(rows["variant"]):
         group = rows[rows["variant"] == variant].dropna(subset=["goal"])
@@ -67,7 +70,7 @@ def length_confound_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def goal_by_length_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Goal of the agent per variant and group of episode lengths (see LENGTHS)."""
-    rows = select_side(select_tasks(frame), "agent")
+    rows = select_side(select_tasks(studied(frame)), "agent")
 
     def lines(group: pd.DataFrame) -> Iterable[dict[str, Any]]:
         for low, high in LENGTHS:
@@ -83,18 +86,17 @@ def goal_by_length_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def goal_by_length_figure(table: pd.DataFrame, model_label: str) -> Figure:
-    """Goal over episode length, one panel a variant (learned ones and the expert), n at each point."""
+    """Goal over episode length, one panel a variant, n at each point."""
     title = "Goal by length of the episode"
-    rows = table[table["variant"].isin([*LEARNED, EXPERT])] if len(table) else table
-    if rows.empty:
+    if table.empty:
         return missing_figure(title, model_label, "no rated episodes")
-    names = in_order(rows["variant"])
+    names = in_order(table["variant"])
     ticks = [f"{low}–{high}" if high else f"{low}+" for low, high in LENGTHS]
     place = {f"{low} to {high}" if high else f"{low} or more": i for i, (low, high) in enumerate(LENGTHS)}
     with drawing_style():
         fig, axes = panels(len(names), width=2.3, height=3.9)
         for ax, name in zip(axes, names, strict=True):
-            part, style = rows[rows["variant"] == name], look(name)
+            part, style = table[table["variant"] == name], look(name)
             x = [place[turns] for turns in part["turns"]]
             ax.plot(x, part["mean"], style.marker, color=style.line, linestyle="-", zorder=3)
             for i, row in zip(x, part.to_dict("records"), strict=True):
@@ -107,7 +109,7 @@ def goal_by_length_figure(table: pd.DataFrame, model_label: str) -> Figure:
             ax.set_xticks(range(len(ticks)), ticks, fontsize=8)
             ax.set_xlabel("turns, both sides", fontsize=8.5)
         axes[0].set_ylabel("goal of the agent, 0 to 10")
-        caption = f"n: rated episodes, under each point. Intervals: {rows['method'].iloc[0]}. {_templates(rows)}"
+        caption = f"n: rated episodes, under each point. Intervals: {table['method'].iloc[0]}. {_templates(table)}"
         return finished(fig, f"{title} · {model_label}", caption, axes)
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from sotopia_pi.analysis.colours import EXPERT, LEARNED, in_order
+from sotopia_pi.analysis.colours import in_order
 from sotopia_pi.analysis.comparisons import pairs
-from sotopia_pi.analysis.goal_tables import Tasks
+from sotopia_pi.analysis.goal_tables import Tasks, studied
 from sotopia_pi.analysis.raters import raters_of
 from sotopia_pi.analysis.statistics import holm, minimum_detectable_difference, paired_t, sign_flip_p
 from sotopia_pi.analysis.tables import SCORES
@@ -19,15 +19,15 @@ TRAINED = ("SR", "BC", "BC+SR")
 def dimension_tests(frame: pd.DataFrame, tasks: Tasks = "all") -> pd.DataFrame:
     """Paired t-tests over scenario templates of the last trained variant played, by rater, reference and dimension.
 
-    difference, low, high: in points, t interval over template means; p_flip: paired permutation test; p_holm: p adjusted
-    for all rows of the same rater; effect_gz: Hedges' g_z. Dimensions a rater leaves out have no row.
+    difference, low, high: in points, t interval over template means; p_flip: paired permutation test; p_holm:
+    p adjusted for all rows of the same rater; effect_gz: Hedges' g_z. Dimensions a rater leaves out have no row.
     """
     played = in_order(frame["variant"])
     final = [variant for variant in played if variant in TRAINED][-1:]
     tables = []
     for rater in raters_of(frame) if final else ():
         rows = frame[frame["rater"] == rater]
-        others = [v for v in in_order(rows["variant"]) if v in (*LEARNED, EXPERT) and v != final[0]]
+        others = [v for v in in_order(studied(rows)["variant"]) if v != final[0]]
         lines = [_test(rows, final[0], other, d, tasks) for other in others for d in SCORES if rows[d].notna().any()]
         if lines:
             table = pd.DataFrame(lines).assign(rater=rater, tasks=tasks)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from sotopia_pi.analysis.colours import in_order
+from sotopia_pi.analysis.colours import FIXED, TRIVIAL, in_order
 from sotopia_pi.analysis.statistics import Estimate, cluster_mean
 
 Tasks = Literal["all", "hard"]
@@ -39,6 +39,11 @@ def select_side(frame: pd.DataFrame, side: Side = "agent") -> pd.DataFrame:
     if side not in ("agent", "partner"):
         raise ValueError(f"side = {side!r}; allowed: 'agent' and 'partner'")
     return frame[frame["role"] == side]
+
+
+def studied(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a frame or table without trivial policies and fixed rules: what was trained, the bases, the expert."""
+    return rows[~rows["variant"].isin([*TRIVIAL, *FIXED])]
 
 
 def missing_counts(rows: pd.DataFrame, column: str = "goal") -> dict[str, int]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from sotopia_pi.analysis import published
 from sotopia_pi.analysis.averaged import PEOPLE
-from sotopia_pi.analysis.colours import EXPERT, look
+from sotopia_pi.analysis.colours import EXPERT, in_order, look
 from sotopia_pi.analysis.figure_parts import (
     HALO,
     drawing_style,
@@ -25,6 +25,7 @@ from sotopia_pi.analysis.figure_parts import (
     places_of,
     span_text,
 )
+from sotopia_pi.analysis.goal_tables import studied
 from sotopia_pi.analysis.raters import called, raters_of
 from sotopia_pi.world.scoring import JUDGE as RULE
 
@@ -32,6 +33,8 @@ STEPS = ("base", "base few-shot", "SR", "BC", "BC+SR", EXPERT)
 """From left to right: the order of the paper's Figure 4, with the few-shot base after the base."""
 PAPER_STEPS = ("base", "SR", "BC", "BC+SR", EXPERT)
 PAPER_PANEL = "As published (Mistral-7B, GPT-4)"
+DODGE = 0.13
+"""How far apart the raters of one agent are drawn, so that their intervals do not cover each other."""
 GAP_AXIS = "difference in goal, points of 10"
 
 
@@ -70,9 +73,8 @@ def steps_figure(
         _own_steps(axes[0], table, gaps, dict(notes or {}))
         _paper_steps(axes[1])
         counts = _counts(table) if len(table) else "This run has no rated episode."
-        caption = (
-            f"Left: {counts} Right: {published.shown_as(published.goal_by_rater())}; the numbers are judge − people."
-        )
+        counts += _what_numbers_are(gaps)
+        caption = f"Left: {counts} Right: {published.shown_as(published.goal_by_rater())}; numbers: judge − people."
         return finished(fig, f"Goal completion, step by step · {model_label}", caption, axes)
 
 
@@ -84,17 +86,18 @@ def gap_figure(gaps: pd.DataFrame, model_label: str) -> Figure:
     paper = paper[paper["statistic"] == "goal_judge_minus_human"].rename(columns={"value": "difference"})
     paper = paper.assign(low=float("nan"), high=float("nan"))
     with drawing_style():
-        fig, axes = panels(max(1, len(pairs)) + 1, width=4.3, height=4.4)
-        names = [name for name in STEPS if name in {*gaps["variant"], *paper["variant"]}]
+        fig, axes = panels(max(1, len(pairs)) + 1, width=2.9, height=4.2)
+        here = {*studied(gaps)["variant"], *paper["variant"]}
+        names = [name for name in (*STEPS, *in_order(here - set(STEPS))) if name in here]
         places = places_of(names)
         for ax, (first, second) in zip(axes, pairs, strict=False):
             rows = gaps[(gaps["first"] == first) & (gaps["second"] == second)]
-            _gap_panel(ax, rows, places, f"{called(first)} − {called(second)}")
+            _gap_panel(ax, rows, places, f"{called(first)}\n− {called(second)}")
         if not pairs:
             _says(
                 axes[0], "This run", "One rater only, nothing to compare.\nMore: `more_judges` of stage 06,\nstage 09."
             )
-        _gap_panel(axes[-1], paper, places, f"{PAPER_PANEL}:\njudge gpt-4 − people")
+        _gap_panel(axes[-1], paper, places, "As published:\njudge gpt-4 − people")
         label_variants(axes[0], places)
         own = (
             f"n: {span_text(gaps['n_episodes'])} sides both rated a variant. Intervals: {method_text(gaps)}. "
@@ -126,14 +129,16 @@ def changes_figure(changes: pd.DataFrame) -> Figure:
 def _own_steps(ax: Axes, table: pd.DataFrame, gaps: pd.DataFrame, notes: Mapping[str, str]) -> None:
     ax.set_title("This run", loc="left")
     raters = raters_of(table) if len(table) else []
-    names = [v for v in STEPS if v in {*table["variant"], *notes}] or list(PAPER_STEPS)
+    here = {*studied(table)["variant"], *notes}
+    names = [v for v in (*STEPS, *in_order(here - set(STEPS))) if v in here] or list(PAPER_STEPS)
     looks = lines_of(raters)
-    for rater in raters:
+    for place, rater in enumerate(raters):
         rows = table[(table["rater"] == rater) & table["variant"].isin(names)]
-        _step_line(ax, rows, "mean", names, looks[rater], called(rater), intervals=True)
+        shift = DODGE * (place - (len(raters) - 1) / 2)
+        _step_line(ax, rows, "mean", names, looks[rater], called(rater), shift)
     judged = gaps[gaps["second"] == PEOPLE].drop_duplicates("variant") if len(gaps) else gaps
     for row in judged[judged["variant"].isin(names)].dropna(subset=["difference"]).to_dict("records"):
-        _gap_text(ax, names.index(row["variant"]), (row["first_mean"] + row["second_mean"]) / 2, row["difference"])
+        _gap_text(ax, names.index(row["variant"]), _highest(table, row["variant"]), row["difference"])
     for name in [n for n in names if n in notes and n not in set(table["variant"])]:
         ax.text(
             names.index(name), 0.3, "not trained", rotation=90, ha="center", va="bottom", fontsize=8, style="italic"
@@ -154,38 +159,49 @@ def _paper_steps(ax: Axes) -> None:
         (published.JUDGE, looks[published.JUDGE], "judge gpt-4"),
         (published.HUMAN, PEOPLE_LINE, "people"),
     ):
-        _step_line(ax, rows[rows["rater"] == rater], "score", PAPER_STEPS, line, name, intervals=False)
+        _step_line(ax, rows[rows["rater"] == rater], "score", PAPER_STEPS, line, name)
     wide = rows.pivot(index="variant", columns="rater", values="score")
     for i, variant in enumerate(PAPER_STEPS):
         judge, people = wide.loc[variant, [published.JUDGE, published.HUMAN]]
-        _gap_text(ax, i, (judge + people) / 2, judge - people)
+        _gap_text(ax, i, max(judge, people), judge - people)
     _step_axis(ax, PAPER_STEPS)
     ax.legend(frameon=False, loc="upper left", fontsize=8.5)
 
 
 def _step_line(
-    ax: Axes, rows: pd.DataFrame, value: str, names: Sequence[str], line: Line, label: str, intervals: bool
+    ax: Axes, rows: pd.DataFrame, value: str, names: Sequence[str], line: Line, label: str, shift: float = 0.0
 ) -> None:
-    by_variant = rows.set_index("variant")
-    known = [(i, by_variant.loc[name]) for i, name in enumerate(names) if name in by_variant.index]
-    known = [(i, row) for i, row in known if not pd.isna(row[value])]
-    x, y = [i for i, _ in known], [row[value] for _, row in known]
-    ax.plot(
-        x, y, line.dashes, color=line.colour, marker=line.marker, markersize=6, linewidth=1.6, label=label, zorder=3
-    )
-    for i, row in known if intervals else ():
+    """A line over the agents, with intervals where the rows have them; it breaks where an agent has no score."""
+    by_variant = rows.set_index("variant").reindex(names)
+    x = [i + shift for i in range(len(names))]
+    style = {"color": line.colour, "marker": line.marker, "markersize": 6, "linewidth": 1.6}
+    ax.plot(x, by_variant[value], line.dashes, label=label, zorder=3, **style)
+    for i, row in zip(x, by_variant.to_dict("records"), strict=True) if "low" in by_variant else ():
         ax.plot([i, i], [row["low"], row["high"]], color=line.colour, linewidth=1.2, zorder=2)
 
 
 def _step_axis(ax: Axes, names: Sequence[str]) -> None:
     ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
-    ax.set_xlim(-0.5, len(names) - 0.3)
-    ax.set_ylim(0, 10)
+    ax.set_xlim(-0.5, len(names) - 0.5)
+    ax.set_ylim(-0.3, 10.3)
+    ax.set_yticks(range(0, 11, 2))
     ax.set_xlabel("agent")
 
 
+def _what_numbers_are(gaps: pd.DataFrame) -> str:
+    judged = gaps[gaps["second"] == PEOPLE]
+    return f" Numbers: {called(judged['first'].iloc[0])} − people, over the sides both rated." if len(judged) else ""
+
+
+def _highest(table: pd.DataFrame, variant: str) -> float:
+    """Top of everything drawn over a variant."""
+    return float(table.loc[table["variant"] == variant, ["mean", "high"]].max().max())
+
+
 def _gap_text(ax: Axes, x: float, y: float, gap: float) -> None:
-    ax.text(x + 0.1, y, f"{gap:+.2f}".replace("-", "−"), fontsize=8.5, va="center", color="#222222", path_effects=HALO)
+    """A difference, written above the higher of the two points."""
+    text = f"{gap:+.2f}".replace("-", "−")
+    ax.text(x, y + 0.55, text, fontsize=8.5, ha="center", color="#222222", path_effects=HALO)
 
 
 def _gap_panel(ax: Axes, rows: pd.DataFrame, places: Mapping[str, float], title: str) -> None:
@@ -219,7 +235,7 @@ def _says(ax: Axes, title: str, words: str) -> None:
 def _counts(table: pd.DataFrame) -> str:
     parts = [
         f"{called(rater)} {span_text(rows['n_episodes'])} rated episodes a variant"
-        for rater, rows in table[table["variant"].isin(STEPS)].groupby("rater", sort=False)
+        for rater, rows in studied(table).groupby("rater", sort=False)
     ]
     templates = span_text(table["n_templates"])
     return f"n: {'; '.join(parts)}; {templates} scenario templates. Intervals: {method_text(table)}."

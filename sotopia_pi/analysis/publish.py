@@ -22,7 +22,7 @@ class Publisher:
         path = self.folder / "tables" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False)
-        return shown(table).style.hide(axis="index").format(precision=2, escape="html")
+        return shown(table).style.hide(axis="index").format(precision=2, escape="html", na_rep="–")
 
     def figure(self, name: str, figure: Figure) -> Figure:
         """Write `figures/<name>.png` and `.svg`; returns the figure."""

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "data" / "paper"
 VARIANT_OF = {"Mistral-7B": "base", "GPT-4": "expert"}
 """Agent's name in the paper -> variant; BC, SR, BC+SR and SR+BC are called alike, GPT-3.5-turbo is its partner."""
 
-JUDGE, HUMAN = "gpt-4", "human"
+JUDGE, HUMAN, PARTNER = "gpt-4", "human", "GPT-3.5-turbo"
 LOW_IS_GOOD = ("injury_rate", "toxic_words_per_episode")
 """Measures of the agent as an aggressor of which less is better; of all others more is better."""
 

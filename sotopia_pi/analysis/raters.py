@@ -46,6 +46,11 @@ def raters_of(frame: pd.DataFrame) -> list[str]:
     return [rater for rater in (RULE, *judges, PEOPLE) if rater in present]
 
 
+def by_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first rater: the rule where it rated, else the first judge by name; an empty frame stays so."""
+    return frame[frame["rater"].isin(raters_of(frame)[:1])]
+
+
 def called(rater: str) -> str:
     """A rater as figures and tables name it."""
     return {RULE: "rule", PEOPLE: "people"}.get(rater, f"judge {rater}")
@@ -72,7 +77,9 @@ def by_rater(
     filled = [part for part in parts if len(part)]
     if not filled:
         return goal_table(frame, tasks, side).assign(rater=pd.Series(dtype="str"))
-    return pd.concat(filled, ignore_index=True)
+    table = pd.concat(filled, ignore_index=True)
+    table.insert(0, "rater", table.pop("rater"))
+    return table
 
 
 def rater_pairs(raters: Sequence[str]) -> list[tuple[str, str]]:

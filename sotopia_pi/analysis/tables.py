@@ -179,10 +179,14 @@ def failure_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """A table for reading: value and interval in one column, reasons as words, the method left to the caption."""
+    """A table for reading: value and interval in one column, reasons as words, the method left to the caption.
+
+    `dimension` is left out where all rows have the same.
+    """
     out = table.copy()
     for value in [name for name in ("mean", "difference", "ratio", "pearson") if name in out]:
         cells = [interval_text(*bounds) for bounds in zip(out[value], out["low"], out["high"], strict=True)]
+        cells = [cell.replace("no scores", "–") for cell in cells] if value == "pearson" else cells
         out.insert(list(out.columns).index(value), f"{value} [95 % interval]", cells)
         out = out.drop(columns=[value, "low", "high"])
     if "missing" in out:
@@ -191,7 +195,8 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         out[column] = ["–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in out[column]]
     for column in [name for name in ("detectable", "effect_gz") if name in out]:
         out[column] = ["–" if math.isnan(d) else f"{d:.2f}" for d in out[column]]
-    return out.drop(columns=[c for c in ("method", "dimension") if c in out])
+    told = [c for c in ("method", "dimension") if c in out and (c == "method" or out[c].nunique() <= 1)]
+    return out.drop(columns=told)
 
 
 def _stage_items(run_dir: Path, stage: str, file: str) -> list[dict[str, Any]]:

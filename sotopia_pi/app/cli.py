@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | plan | status | results | seeds | import | export`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export`."""
 
 import argparse
 import json
@@ -100,6 +100,13 @@ def seeds_command(arguments: argparse.Namespace) -> int:
     return run_seeds(root, preset, arguments.seeds, arguments.set, command, run_plan, arguments.pool_only)
 
 
+def sweep_command(arguments: argparse.Namespace) -> int:
+    """`sweep`: a preset at every point of a factor, then goal against it."""
+    from sotopia_pi.app.sweep import run_sweep
+
+    return run_sweep(project_root(), Path(arguments.preset), arguments.set, _command("sweep", arguments), run_plan)
+
+
 def import_command(arguments: argparse.Namespace) -> int:
     """`import sotopia`: published profiles and episodes into a run; prints what came of every record, as JSON."""
     from sotopia_pi.app.import_sotopia import import_sotopia
@@ -150,6 +157,10 @@ def _parser() -> argparse.ArgumentParser:
     seeds.add_argument("--set", action="append", default=[], metavar="[STAGE.]KEY=VALUE", help="change one parameter")
     seeds.add_argument("--pool-only", action="store_true", help="run nothing; pool the runs that are complete")
     seeds.set_defaults(action=seeds_command)
+    sweep = commands.add_parser("sweep", help="an ablation: run a preset at every point of a factor, and draw the goal")
+    sweep.add_argument("preset", metavar="file", help="a file in params/sweeps/, for instance params/sweeps/lora.yaml")
+    sweep.add_argument("--set", action="append", default=[], metavar="[STAGE.]KEY=VALUE", help="change all points")
+    sweep.set_defaults(action=sweep_command)
     imports = commands.add_parser("import", help="read other people's data into a run")
     imports.add_argument("kind", choices=["sotopia"], help="what to read: Sotopia's profiles and episode logs")
     imports.add_argument("folder", help="a folder of published files, or hub:cmu-lti/sotopia-space")

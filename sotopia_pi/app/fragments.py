@@ -1,5 +1,6 @@
 """Pieces of HTML that the report pages are made of. All text given to them is escaped here, markup of theirs is not."""
 
+import base64
 from collections.abc import Container, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -14,6 +15,11 @@ class Html(str):
 def link(address: str, words: str) -> Html:
     """A link. address: relative to the page."""
     return Html(f'<a href="{escape(address)}">{escape(words)}</a>')
+
+
+def picture(png: bytes, words: str) -> Html:
+    """A picture inside the page. words: what it shows, for those who do not see it."""
+    return Html(f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(words)}">')
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Container[int] = ()) -> Html:

@@ -1,6 +1,5 @@
 """The report of pooled runs: the answer over all of them, what it rests on, and a link to each run's own report."""
 
-import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from sotopia_pi.analysis.comparisons import MIN_LEAD_OVER_TRIVIAL
 from sotopia_pi.analysis.headline import headline_html
 from sotopia_pi.analysis.pooling import behind, notes_on_missing, pooled_tables, shares_shown
 from sotopia_pi.analysis.tables import shown
-from sotopia_pi.app.fragments import Html, details, link, table, warning
+from sotopia_pi.app.fragments import Html, details, link, picture, table, warning
 from sotopia_pi.app.render import page
 
 REPORT = Path("report", "index.html")
@@ -113,7 +112,10 @@ def _pairs(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) ->
     return [
         "<h2>Paired comparisons</h2>",
         "<p>Differences in goal over the same task, speaking order and run.</p>",
-        _picture(figures["paired"], "Paired differences in goal completion with intervals; the table below has them."),
+        picture(
+            plots.figure_bytes(figures["paired"]),
+            "Paired differences in goal completion with intervals; the table below has them.",
+        ),
         _shown(tables["paired"]),
         details("Hard tasks only", _shown(tables["paired_hard"])),
     ]
@@ -122,7 +124,10 @@ def _pairs(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) ->
 def _families(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) -> list[str]:
     return [
         "<h2>By family</h2>",
-        _picture(figures["families"], "Goal completion by task family and variant; the table below has the numbers."),
+        picture(
+            plots.figure_bytes(figures["families"]),
+            "Goal completion by task family and variant; the table below has the numbers.",
+        ),
         _frame(shares_shown(tables["share_of_expert_by_family"])),
         details("Goal by family and variant", _shown(tables["families"])),
         details("By partner: kinds met in training, and in evaluation only", _shown(tables["partners"])),
@@ -134,7 +139,10 @@ def _families(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure])
 def _rest(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) -> list[str]:
     return [
         "<h2>What the goal is made of</h2>",
-        _picture(figures["parts"], "Deal rate, bad-deal rate, goal given a deal and joint surplus by variant."),
+        picture(
+            plots.figure_bytes(figures["parts"]),
+            "Deal rate, bad-deal rate, goal given a deal and joint surplus by variant.",
+        ),
         details("Parts as a table", _shown(tables["parts"])),
         details("Both sides", _shown(tables["both_sides"])),
         details("Length of episodes", _shown(tables["lengths"])),
@@ -177,8 +185,3 @@ def _words(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _picture(figure: Figure, words: str) -> Html:
-    data = base64.b64encode(plots.figure_bytes(figure)).decode()
-    return Html(f'<img src="data:image/png;base64,{data}" alt="{words}">')
