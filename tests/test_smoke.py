@@ -138,6 +138,11 @@ def test_every_variant_answers_every_question_both_ways(whole):
     assert {a["variant"] for a in answers} == {"base", "BC", "SR", "BC+SR"} and len({a["model"] for a in answers}) == 4
 
 
+def test_the_page_beside_the_paper_shows_this_runs_safety_and_knowledge(whole):
+    tables = {path.name for path in (whole / "outputs/smoke/10b_paper_comparison/tables").glob("*.csv")}
+    assert {"safety_rules.csv", "safety_labels.csv", "groups.csv"} <= tables
+
+
 def test_results_are_written_for_scripts(whole):
     results = json.loads((whole / "outputs/smoke/10_results/results.json").read_text())["results"]
     goal = next(

@@ -1,5 +1,6 @@
 """What a results page finds of a run, and what is missing: whatever is there is shown, the rest is named."""
 
+import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ class RunFiles:
     def table_of(self, stage: str, name: str, gives: str) -> pd.DataFrame | None:
         """A table that another page published, as it stands in its `tables/<name>.csv`; None where there is none."""
         path = self.path(stage, f"tables/{name}.csv", gives)
-        return None if path is None else pd.read_csv(path)
+        return None if path is None else pd.read_csv(path, converters={"missing": ast.literal_eval})
 
     def tasks(self) -> list[dict[str, Any]]:
         """All tasks, of training and evaluation."""
