@@ -184,7 +184,8 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     `dimension` is left out where all rows have the same.
     """
     out = table.copy()
-    for value in [name for name in ("mean", "difference", "ratio", "pearson") if name in out]:
+    value = next((name for name in ("mean", "difference", "ratio", "pearson") if name in out), None)
+    if value is not None and "low" in out:
         cells = [interval_text(*bounds) for bounds in zip(out[value], out["low"], out["high"], strict=True)]
         cells = [cell.replace("no scores", "–") for cell in cells] if value == "pearson" else cells
         out.insert(list(out.columns).index(value), f"{value} [95 % interval]", cells)
