@@ -11,17 +11,18 @@ import pandas as pd
 import pytest
 import toy_talker
 from fault_server import KINDS, SPOILT, Faults, FaultServer
-from paper_run import KEY, PaperRun, Question, ended_well, kill, published, questions, ran, wait_for
+from paper_run import KEY, ROOT, PaperRun, Question, ended_well, kill, published, questions, ran, wait_for
 from role_player import in_role
 
 from sotopia_pi.store.items import without_times
+from sotopia_pi.store.params import plan_run
 from sotopia_pi.store.unanswered import is_unanswered
 
 pytestmark = pytest.mark.slow
 
 AT_ONCE = 16
 """Calls to one server at a time (the stages' default); what is in flight at a kill may be lost."""
-STAGES = [path.stem for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))]
+STAGES = list(plan_run(ROOT, ROOT / "params" / "paper.yaml").stages)
 PLAYED, TRAINED, TRAINED_AGAIN = "02_expert_episodes", "03_behavior_cloning", "05_self_reinforcement"
 EVALUATED, SAFETY, RESULTS = "06_social_evaluation", "07_safety", "10_results"
 
