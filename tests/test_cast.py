@@ -119,7 +119,7 @@ def test_a_limit_of_tokens_stops_models_that_cost_nothing(tmp_path):
 
 def test_a_stage_says_how_long_a_call_may_take(tmp_path):
     started = time.monotonic()
-    with FaultServer(says, faults=Faults(0.2, ("hang",), first=1), hang_s=200) as server:
+    with FaultServer(says, faults=Faults(1.0, ("hang",), first=1), hang_s=200) as server:
         episodes, _ = run(opened(tmp_path, server, timeout_s=0.5), tmp_path)
     assert {episode.outcome for episode in episodes} == {"completed"} and server.given["hang"] > 0
     assert time.monotonic() - started < 60, "else a call would take two minutes"
