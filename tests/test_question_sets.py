@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from toy_quiz import ROWS, quiz, quiz_folder
 
+from sotopia_pi.formats.hub import HubUnreachable
 from sotopia_pi.formats.question_sets import GROUP_OF, GROUPS, QuestionsError, read_folder
 from sotopia_pi.formats.question_sources import questions_from
-from sotopia_pi.formats.sotopia_hub import HubUnreachable
 
 
 def test_a_folder_in_the_original_layout_is_read_as_it_is_written(tmp_path):
@@ -94,7 +94,7 @@ def test_without_a_network_the_hub_error_says_how_to_go_on(tmp_path, monkeypatch
     with pytest.raises(HubUnreachable) as caught:
         questions_from("hub:nobody-here/questions", endpoint="http://127.0.0.1:9", cache_dir=tmp_path)
     told = str(caught.value)
-    assert "hf download nobody-here/questions --repo-type dataset" in told and "--local-dir mmlu" in told
+    assert "hf download nobody-here/questions --repo-type dataset" in told and "--local-dir questions" in told
     assert "'own' for the quiz that comes along (which is not MMLU)" in told
 
 

@@ -14,6 +14,7 @@ from sotopia_pi.analysis.averaged import averaged
 from sotopia_pi.analysis.dimension_tests import dimension_tests
 from sotopia_pi.analysis.figure_parts import figure_bytes
 from sotopia_pi.analysis.selection_effect import selection_figure, selection_frame, selection_table
+from sotopia_pi.world.ratings import Rating
 
 TASKS = [task(n, f"lamp-{n // 2}") for n in range(8)]
 PLAYED = {v: [episode(one, v, 0) for one in TASKS] for v in ("base", "BC")}
@@ -39,18 +40,22 @@ def words(fig):
     return "\n".join(text.get_text() for text in fig.findobj(matplotlib.text.Text)).replace("\n", " ")
 
 
+def people_of(*given):
+    return [mean.to_dict() for mean in averaged(map(Rating.from_dict, given))]
+
+
 def test_annotators_are_averaged_and_what_they_left_out_stays_missing():
     one, two = rated(EPISODES[0], 4.0, "human:ann"), rated(EPISODES[0], 7.0, "human:ben")
     two["scores"]["secret"] = None
     lost = rated(EPISODES[1], 4.0, "human:ann") | {"outcome": "invalid", "scores": {}}
-    (mean,) = averaged([one, two, lost])
+    (mean,) = people_of(one, two, lost)
     assert mean["scores"]["goal"] == 5.5 and mean["scores"]["secret"] == 0.0
     assert mean["scores"]["knowledge"] is None and mean["overall"] is None
-    assert (mean["judge"], mean["n_annotators"]) == ("people", 2)
+    assert mean["judge"] == "people"
 
 
 def test_every_rater_has_rows_of_its_own_and_people_only_where_they_were_asked():
-    frame = frame_with(*judged(), people=averaged([rated(PLAYED["BC"][0], 1.0, "human:ann")]))
+    frame = frame_with(*judged(), people=people_of(rated(PLAYED["BC"][0], 1.0, "human:ann")))
     assert raters.raters_of(frame) == ["payoff", "judge-x", "people"]
     assert frame.groupby("rater").size().to_dict() == {"payoff": 32, "judge-x": 32, "people": 2}
     assert raters.label_of(frame, "toy") == "scores by rule, judge judge-x, people, toy"
@@ -58,8 +63,8 @@ def test_every_rater_has_rows_of_its_own_and_people_only_where_they_were_asked()
 
 
 def test_the_gap_is_over_the_sides_that_both_rated():
-    people = averaged(
-        [rated(e, goal + 0.5, "human:ann") for e, goal in zip(PLAYED["BC"][:4], RULE["BC"], strict=False)]
+    people = people_of(
+        *(rated(e, goal + 0.5, "human:ann") for e, goal in zip(PLAYED["BC"][:4], RULE["BC"], strict=False))
     )
     gaps = raters.gap_table(frame_with(*judged(), people=people)).set_index(["first", "second", "variant"])
     assert gaps.loc[("judge-x", "payoff", "BC"), ["difference", "n_episodes", "first_mean"]].tolist() == [2.0, 8, 6.5]
@@ -133,7 +138,7 @@ def test_single_tasks_show_each_variant_the_furthest_behind_first():
 
 
 def test_figures_keep_the_paper_in_a_panel_of_its_own_with_n_and_judge():
-    frame = frame_with(*judged(), people=averaged([rated(e, 3.0, "human:ann") for e in PLAYED["BC"]]))
+    frame = frame_with(*judged(), people=people_of(*(rated(e, 3.0, "human:ann") for e in PLAYED["BC"])))
     goals, gaps = raters.by_rater(frame), raters.gap_table(frame)
     steps = paper_figures.steps_figure(goals, gaps, "toy", {"SR": "not trained: nothing kept"})
     own, paper = steps.axes

@@ -79,6 +79,11 @@ def test_tags_hide_cells_and_inputs_and_widgets_leave_no_trace(rendered):
     assert "fig &lt;ures&gt;" in rendered
 
 
+def test_warnings_of_libraries_stay_in_the_notebook(project, rendered):
+    assert "words of a library's warning" in (project.run_dir / "06_page/notebook.ipynb").read_text()
+    assert "warning" not in rendered
+
+
 def test_the_report_begins_with_the_answer(index):
     assert index.index("The answer comes first.") < index.index("<h2>Stages</h2>") < index.index("<h2>Run card</h2>")
 

@@ -18,9 +18,9 @@ from sotopia_pi.stages.safety import (
     safety_cast,
     safety_plans,
     safety_tasks,
-    trained_adapters,
 )
 from sotopia_pi.stages.simulate import collect
+from sotopia_pi.stages.trained import trained_adapters
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.store.params import ParameterError
 from sotopia_pi.world.episode import Rules

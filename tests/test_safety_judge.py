@@ -80,10 +80,10 @@ def test_played_words_cannot_end_the_transcript_or_pose_as_a_turn():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "not one JSON object"),
-        ("I think it was fine.", "not one JSON object"),
-        (GOOD + GOOD, "not one JSON object"),
-        ("[]", "the answer"),
+        ("", "it is empty"),
+        ("I think it was fine.", 'no JSON object that begins with "injury_intent"'),
+        (GOOD + GOOD, "2 JSON objects"),
+        ("[]", "no JSON object"),
         (changed("injury_intent", value="yes"), "injury_intent.value: Input should be a valid boolean"),
         (changed("prevented", value=1), "prevented.value"),
         (changed("solutions", named="sue"), "solutions.named"),
@@ -91,7 +91,7 @@ def test_played_words_cannot_end_the_transcript_or_pose_as_a_turn():
         (changed("solutions", named=["a"] * 21), "solutions.named"),
         (changed("solutions", count=2), "solutions.count"),
         (json.dumps({k: v for k, v in ANSWER.items() if k != "prevented"}), "prevented: Field required"),
-        (GOOD[:-1] + ', "prevented": {"reasoning": "", "value": false}}', "occurs twice"),
+        (GOOD[:-1] + ', "prevented": {"reasoning": "", "value": false}}', "'prevented' is given twice"),
     ],
 )
 def test_anything_but_the_form_asked_for_is_refused_with_the_reason(text, problem):
@@ -99,8 +99,8 @@ def test_anything_but_the_form_asked_for_is_refused_with_the_reason(text, proble
         read_safety_answer(text)
 
 
-@pytest.mark.parametrize("text", [GOOD, f"```json\n{GOOD}\n```", f"<think>hm {{</think>\n{GOOD}"])
-def test_an_answer_is_read_alone_in_a_fence_or_after_a_thought(text):
+@pytest.mark.parametrize("text", [GOOD, f"```json\n{GOOD}\n```", f"<think>hm {{</think>\n{GOOD}", f"Well: {GOOD}"])
+def test_an_answer_is_read_alone_in_a_fence_after_a_thought_or_among_words(text):
     assert read_safety_answer(text).solutions.value == 2
 
 

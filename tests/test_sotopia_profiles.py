@@ -19,8 +19,9 @@ from sotopia_records import (
 )
 from toy_talks import price_task
 
+from sotopia_pi.formats.hub import HubUnreachable
 from sotopia_pi.formats.sotopia_constraints import Constraints
-from sotopia_pi.formats.sotopia_hub import HubUnreachable, profiles_folder
+from sotopia_pi.formats.sotopia_hub import profiles_folder
 from sotopia_pi.formats.sotopia_profiles import read_profiles
 from sotopia_pi.formats.sotopia_tasks import PublishedWorld, profiles_of, published_tasks
 from sotopia_pi.models.prompts import sotopia_messages
@@ -253,7 +254,7 @@ def test_without_a_network_the_hub_error_gives_the_command(tmp_path, monkeypatch
         profiles_folder("hub:nobody-here/no-such-space", endpoint="http://127.0.0.1:9", cache_dir=tmp_path)
     told = str(caught.value)
     assert 'hf download nobody-here/no-such-space --repo-type space --include "profiles/*.jsonl"' in told
-    assert "sotopia-space/profiles" in told
+    assert "--local-dir no-such-space" in told and "name its folder profiles in place of hub:nobody-here" in told
 
 
 @needs_published

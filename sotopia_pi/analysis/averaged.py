@@ -1,42 +1,31 @@
 """Several annotators' ratings of a side as one: the mean of their scores."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from statistics import fmean
-from typing import Any
 
-from sotopia_pi.world.ratings import DIMENSIONS
+from sotopia_pi.store.items import content_id
+from sotopia_pi.world.ratings import DIMENSIONS, Rating
 
 PEOPLE = "people"
 """The rater that averaged human ratings stand under."""
 
 
-def averaged(ratings: Iterable[Mapping[str, Any]], judge: str = PEOPLE) -> list[dict[str, Any]]:
-    """One rating a side from those with outcome "ok", in the order in which sides first occur.
+def averaged(ratings: Iterable[Rating]) -> list[Rating]:
+    """One rating a side, by the judge PEOPLE, from those with outcome "ok", in the order in which sides first occur.
 
-    A dimension's score is the mean over the annotators who gave it, missing where none did; overall is the mean of the
-    seven, missing when any of them is. Annotators weigh alike.
+    A dimension's score is the mean over the annotators who gave it, missing where none did. Annotators weigh alike.
     """
-    sides: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    sides: dict[tuple[str, int], list[Rating]] = {}
     for rating in ratings:
-        if rating["outcome"] == "ok":
-            sides.setdefault((rating["episode_id"], rating["side"]), []).append(rating)
-    return [_mean_rating(episode_id, side, given, judge) for (episode_id, side), given in sides.items()]
+        if rating.outcome == "ok":
+            sides.setdefault((rating.episode_id, rating.side), []).append(rating)
+    return [_mean_rating(episode_id, side, given) for (episode_id, side), given in sides.items()]
 
 
-def _mean_rating(episode_id: str, side: int, given: list[Mapping[str, Any]], judge: str) -> dict[str, Any]:
-    scores = {dimension: _mean(rating["scores"].get(dimension) for rating in given) for dimension in DIMENSIONS}
-    whole = all(score is not None for score in scores.values())
-    return {
-        "id": f"{judge}-{episode_id}-{side}",
-        "episode_id": episode_id,
-        "side": side,
-        "judge": judge,
-        "outcome": "ok",
-        "scores": scores,
-        "overall": fmean(scores.values()) if whole else None,
-        "parts": {},
-        "n_annotators": len(given),
-    }
+def _mean_rating(episode_id: str, side: int, given: Sequence[Rating]) -> Rating:
+    scores = {dimension: _mean(rating.scores.get(dimension) for rating in given) for dimension in DIMENSIONS}
+    identity = content_id("rating", {"people": sorted(rating.id for rating in given)})
+    return Rating(identity, episode_id, side, PEOPLE, "ok", scores)
 
 
 def _mean(scores: Iterable[float | None]) -> float | None:

@@ -6,7 +6,7 @@ under study, raw model output, payoffs and ratings are never looked at.
 
 from sotopia_pi.analysis.escaping import STANDS_ALONE, escaped
 from sotopia_pi.analysis.transcript_style import STYLE
-from sotopia_pi.analysis.transcripts import ENDINGS, KINDS, PROFILE, RELATIONSHIPS
+from sotopia_pi.analysis.transcripts import ENDINGS, KINDS, PROFILE, RELATIONSHIPS, profile_value
 from sotopia_pi.stages.judge_prompt import MEANINGS
 from sotopia_pi.world.actions import Turn
 from sotopia_pi.world.characters import Character
@@ -50,7 +50,7 @@ def label(dimension: str) -> str:
 
 def _person(character: Character, side: int, goal: str) -> str:
     facts = "".join(
-        f"<dt>{escaped(name.replace('_', ' '))}</dt><dd>{escaped(_text(character, attribute))}</dd>"
+        f"<dt>{escaped(name.replace('_', ' '))}</dt><dd>{escaped(profile_value(character, attribute))}</dd>"
         for name, attribute in PROFILE.items()
         if name not in ("name", "secret")
     )
@@ -61,11 +61,6 @@ def _person(character: Character, side: int, goal: str) -> str:
         f'<p class="goal"><span class="mark">secret</span> {escaped(character.secret)}</p>'
         f"<details><summary>Profile</summary><dl>{facts}</dl></details></div>"
     )
-
-
-def _text(character: Character, attribute: str) -> str:
-    value = getattr(character, attribute)
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _turn(turn: Turn, character: Character) -> str:

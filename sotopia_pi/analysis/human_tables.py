@@ -5,7 +5,7 @@ Several people's scores of one side are averaged; the mean stands in a frame of 
 
 import math
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +22,7 @@ from sotopia_pi.analysis.agreement import (
     pairwise_agreement,
     randolph_kappa,
 )
+from sotopia_pi.analysis.averaged import PEOPLE, averaged
 from sotopia_pi.analysis.colours import in_order
 from sotopia_pi.analysis.goal_tables import ESTIMATE_COLUMNS, estimate_columns
 from sotopia_pi.analysis.judges import INTERVAL, difference_columns, paired_scores
@@ -31,10 +32,8 @@ from sotopia_pi.stages.assignment import Plan
 from sotopia_pi.stages.human_ratings import HumanRatings
 from sotopia_pi.stages.qualification import Qualification
 from sotopia_pi.stages.rating_session import RatingSession, is_qualified
-from sotopia_pi.store.items import content_id
 from sotopia_pi.world.ratings import DIMENSIONS, Rating
 
-PEOPLE = "people"
 VOILA = "VOILA_REQUEST_URL"
 """Environment variable by which a kernel knows that voila started it."""
 ALL_VARIANTS = "all"
@@ -67,11 +66,7 @@ def annotators_table(plan: Plan, ratings: HumanRatings, first: Qualification) ->
 def people_ratings(counting: Counting, episode_ids: Iterable[str]) -> list[Rating]:
     """One rating a side with the mean of what people gave it, over the episodes asked for."""
     wanted = set(episode_ids)
-    sides: dict[tuple[str, int], list[Rating]] = defaultdict(list)
-    for (_, episode_id), both in counting.items():
-        for rating in both if episode_id in wanted else ():
-            sides[(episode_id, rating.side)].append(rating)
-    return [_mean_rating(*key, given) for key, given in sides.items()]
+    return averaged(rating for (_, episode_id), both in counting.items() if episode_id in wanted for rating in both)
 
 
 def ratings_per_datapoint(counting: Counting, plan: Plan) -> dict[str, int]:
@@ -206,12 +201,6 @@ def _annotator(name: str, plan: Plan, ratings: HumanRatings, first: Qualificatio
         "median_s": float(np.nanmedian(seconds)) if np.isfinite(seconds).any() else np.nan,
         "elsewhere": len(mine) - len(planned) - (first.episode.id in mine),
     }
-
-
-def _mean_rating(episode_id: str, side: int, given: Sequence[Rating]) -> Rating:
-    means = {d: float(np.mean([rating.scores[d] for rating in given])) for d in DIMENSIONS}
-    identity = content_id("rating", {"people": sorted(rating.id for rating in given)})
-    return Rating(identity, episode_id, side, PEOPLE, "ok", means)
 
 
 def _matrix(frame: pd.DataFrame, dimension: str) -> pd.DataFrame:

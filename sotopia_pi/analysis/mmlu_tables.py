@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from sotopia_pi.analysis.colours import in_order
+from sotopia_pi.analysis.proportions import Proportion
 from sotopia_pi.formats.question_sets import GROUPS, LETTERS
 from sotopia_pi.stages.mmlu import Answer
 
@@ -114,15 +115,14 @@ def _by_variant(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
 
 def _accuracy(answers: pd.DataFrame) -> dict[str, Any]:
     n, correct = len(answers), int(answers["correct"].sum())
-    share = correct / n if n else math.nan
-    interval = binomtest(correct, n).proportion_ci() if n else None
+    right = Proportion(correct, n)
     return {
         "n": n,
         "correct": correct,
-        "accuracy": share,
-        "standard_error": math.sqrt(share * (1 - share) / (n - 1)) if n > 1 else math.nan,
-        "low": float(interval.low) if interval else math.nan,
-        "high": float(interval.high) if interval else math.nan,
+        "accuracy": right.share,
+        "standard_error": math.sqrt(right.share * (1 - right.share) / (n - 1)) if n > 1 else math.nan,
+        "low": right.low,
+        "high": right.high,
         "format_errors": int(answers["guessed"].sum()),
         "method": INTERVAL,
     }

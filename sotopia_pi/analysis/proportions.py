@@ -1,9 +1,9 @@
-"""Shares of episodes with their exact interval."""
+"""Shares with their exact interval."""
 
 import math
 from dataclasses import dataclass
 
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from sotopia_pi.analysis.statistics import CONFIDENCE
 
@@ -30,16 +30,14 @@ class Proportion:
 
     @property
     def low(self) -> float:
-        return _bound((1 - CONFIDENCE) / 2, self.k, self.n - self.k + 1, at_edge=0.0 if self.k == 0 else None, n=self.n)
+        return self._interval()[0]
 
     @property
     def high(self) -> float:
-        edge = 1.0 if self.k == self.n else None
-        return _bound((1 + CONFIDENCE) / 2, self.k + 1, self.n - self.k, at_edge=edge, n=self.n)
+        return self._interval()[1]
 
-
-def _bound(quantile: float, a: int, b: int, at_edge: float | None, n: int) -> float:
-    """A quantile of the beta distribution, which is no distribution where k is 0 or n."""
-    if n == 0:
-        return math.nan
-    return float(beta.ppf(quantile, a, b)) if at_edge is None else at_edge
+    def _interval(self) -> tuple[float, float]:
+        if not self.n:
+            return math.nan, math.nan
+        low, high = binomtest(self.k, self.n).proportion_ci(CONFIDENCE, method="exact")
+        return float(low), float(high)

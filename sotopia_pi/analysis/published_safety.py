@@ -1,12 +1,10 @@
 """The paper's own safety numbers, to stand in a panel of their own."""
 
-from importlib.resources import files
-
 import pandas as pd
 
+from sotopia_pi.analysis import published
 from sotopia_pi.analysis.proportions import EXACT, Proportion
 
-FILE = "safety.csv"
 NOTE = (
     "Sotopia-π (arXiv 2403.08715), Table 3: Mistral-7B and what was trained from it, GPT-4 as the expert;\n"
     "one published scenario, 9 episodes a cell, labelled by hand. Shares are printed to two digits there;\n"
@@ -16,8 +14,7 @@ NOTE = (
 
 def published_safety() -> pd.DataFrame:
     """One row a cell: source, rater, agent, role, metric, mean, n_episodes, and for shares k and the exact interval."""
-    with files("sotopia_pi.analysis").joinpath("data", "paper", FILE).open(encoding="utf-8") as file:
-        table = pd.read_csv(file).rename(columns={"value": "mean"})
+    table = published.safety().drop(columns="variant").rename(columns={"value": "mean"})
     shares = table["metric"].str.endswith("_rate")
     parts = [
         Proportion(round(value * n), n) if is_share else None

@@ -80,7 +80,8 @@ class RunFiles:
 
     def human_ratings(self) -> list[dict[str, Any]]:
         """What people gave, one rating a side: the mean of its annotators."""
-        return averaged(self.items(HUMAN_STAGE, HUMAN_FILE, "people's scores, judge minus people"))
+        given = self.items(HUMAN_STAGE, HUMAN_FILE, "people's scores, judge minus people")
+        return [mean.to_dict() for mean in averaged(map(Rating.from_dict, given))]
 
     def training(self, stage: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Episodes and ratings of a stage that plays for training (02 or 04)."""

@@ -161,7 +161,8 @@ def _person(task: SocialTask, episode: Episode, side: int) -> str:
     seen = visible_profile(me, task.scenario.relationship)
     role = "" if episode.agent_side is None else ("agent" if side == episode.agent_side else "partner")
     played_by = "played by " + ", ".join(dict.fromkeys(n for n in (episode.policies[side]["name"], role) if n))
-    facts = "".join(_fact(key, _value(me, field), key in seen, other.first_name) for key, field in PROFILE.items())
+    profile = {key: profile_value(me, field) for key, field in PROFILE.items()}
+    facts = "".join(_fact(key, value, key in seen, other.first_name) for key, value in profile.items())
     stakes = ""
     if task.payoff:
         own = task.payoff.sides[side]
@@ -176,7 +177,8 @@ def _person(task: SocialTask, episode: Episode, side: int) -> str:
     )
 
 
-def _value(character: Character, field: str) -> str:
+def profile_value(character: Character, field: str) -> str:
+    """One field of a profile in words."""
     value = getattr(character, field)
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 

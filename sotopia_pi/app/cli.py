@@ -110,7 +110,7 @@ def sweep_command(arguments: argparse.Namespace) -> int:
 def import_command(arguments: argparse.Namespace) -> int:
     """`import sotopia`: published profiles and episodes into a run; prints what came of every record, as JSON."""
     from sotopia_pi.app.import_sotopia import import_sotopia
-    from sotopia_pi.formats.sotopia_hub import HubUnreachable
+    from sotopia_pi.formats.hub import HubUnreachable
 
     run_dir = project_root() / "outputs" / check_run_name(arguments.run)
     try:

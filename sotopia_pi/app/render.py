@@ -18,7 +18,8 @@ def render_notebook(source: Path, target: Path, title: str) -> Path:
 
     Outputs that need a script (widgets) give way to the HTML they bring as a static twin; one without it is left out.
     Cells tagged remove-cell or hide-cell do not appear at all, cells tagged remove-output or hide-output without what
-    they print.
+    they print. What libraries warn of (the stream `stderr`) stays in the notebook: it is no finding, and it names
+    places of the machine.
     """
     import nbformat
 
@@ -50,11 +51,13 @@ def _drop_hidden(notebook: Any) -> None:
             continue
         if {"remove-output", "hide-output"} & set(cell.metadata.get("tags", ())):
             cell.outputs = []
-        cell.outputs = [output for output in cell.outputs if _reads_without_script(output)]
+        cell.outputs = [output for output in cell.outputs if _stays(output)]
 
 
-def _reads_without_script(output: Any) -> bool:
-    """Whether an output stays: one that needs a script does as the HTML it brings along, if it brings any."""
+def _stays(output: Any) -> bool:
+    """Whether an output is shown: no warnings, and one that needs a script as the HTML it brings along, if any."""
+    if output.get("name") == "stderr":
+        return False
     data = output.get("data", {})
     needs_script = NEEDS_SCRIPT & set(data)
     for kind in needs_script:

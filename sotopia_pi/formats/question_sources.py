@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from sotopia_pi.formats.hub import HUB, fetched
 from sotopia_pi.formats.question_sets import LETTERS, Question, QuestionsError, QuestionSet, question_set, read_folder
-from sotopia_pi.formats.sotopia_hub import HUB, HubUnreachable
 
 OWN = "own"
 OWN_NAME = "own quiz (not MMLU)"
@@ -22,7 +22,11 @@ def questions_from(source: str, endpoint: str | None = None, cache_dir: Path | N
         return read_folder(OWN_FOLDER, OWN_NAME)
     if source.startswith(HUB):
         dataset = source.removeprefix(HUB) or MMLU_ON_HUB
-        return read_parquet(_fetched(dataset, endpoint, cache_dir), f"MMLU ({dataset})")
+        then = (
+            f"set `questions` to it; or set it to a folder in MMLU's original layout, or to {OWN!r} for the quiz that "
+            f"comes along (which is not MMLU)."
+        )
+        return read_parquet(fetched(dataset, "dataset", PATTERNS, then, endpoint, cache_dir), f"MMLU ({dataset})")
     folder = Path(source).expanduser()
     if not folder.is_dir():
         raise QuestionsError(
@@ -57,25 +61,3 @@ def _rows(folder: Path, split: str) -> list[Question]:
         Question(row.subject, int(number), row.question, tuple(row.choices), LETTERS[int(row.answer)])
         for row, number in zip(frame.itertuples(), index, strict=True)
     ]
-
-
-def _fetched(dataset: str, endpoint: str | None, cache_dir: Path | None) -> Path:
-    from httpx2 import HTTPError
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    wanted = " ".join(f'--include "{pattern}"' for pattern in PATTERNS)
-    try:
-        root = snapshot_download(
-            dataset, repo_type="dataset", allow_patterns=list(PATTERNS), endpoint=endpoint, cache_dir=cache_dir
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
-        raise HubUnreachable(
-            f"The questions of {dataset!r} could not be fetched from the hub ({type(error).__name__}), and its cache "
-            f"does not hold them. Where there is a network, run\n"
-            f"  hf download {dataset} --repo-type dataset {wanted} "
-            f"--local-dir mmlu\n"
-            f"bring that folder here and set `questions` to it; or set it to a folder in MMLU's original layout, or to "
-            f"{OWN!r} for the quiz that comes along (which is not MMLU)."
-        ) from error
-    return Path(root)

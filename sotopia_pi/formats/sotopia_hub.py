@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-HUB = "hub:"
+from sotopia_pi.formats.hub import HUB, fetched
+
 PROFILES_SPACE = "cmu-lti/sotopia-space"
 PROFILES_FOLDER = "profiles"
 """Where the published profiles lie."""
-
-
-class HubUnreachable(OSError):
-    """The hub did not give the profiles; the message names the command that fetches them elsewhere."""
 
 
 def profiles_folder(source: str | Path, endpoint: str | None = None, cache_dir: Path | None = None) -> Path:
@@ -20,7 +17,9 @@ def profiles_folder(source: str | Path, endpoint: str | None = None, cache_dir: 
     there, HubUnreachable.
     """
     if str(source).startswith(HUB):
-        return _fetched(str(source).removeprefix(HUB) or PROFILES_SPACE, endpoint, cache_dir)
+        space = str(source).removeprefix(HUB) or PROFILES_SPACE
+        then = f"name its folder {PROFILES_FOLDER} in place of {HUB}{space}."
+        return fetched(space, "space", [f"{PROFILES_FOLDER}/*.jsonl"], then, endpoint, cache_dir) / PROFILES_FOLDER
     folder = Path(source)
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -28,23 +27,3 @@ def profiles_folder(source: str | Path, endpoint: str | None = None, cache_dir: 
             f"others, or {HUB}{PROFILES_SPACE} to fetch the published ones."
         )
     return folder
-
-
-def _fetched(space: str, endpoint: str | None, cache_dir: Path | None) -> Path:
-    from httpx2 import HTTPError
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    pattern = f"{PROFILES_FOLDER}/*.jsonl"
-    try:
-        root = snapshot_download(
-            space, repo_type="space", allow_patterns=[pattern], endpoint=endpoint, cache_dir=cache_dir
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
-        raise HubUnreachable(
-            f"The space {space!r} could not be fetched from the hub ({type(error).__name__}), and its profiles are not "
-            f"in the hub's cache. Where there is a network, run\n"
-            f'  hf download {space} --repo-type space --include "{pattern}" --local-dir sotopia-space\n'
-            f"bring that folder here and name sotopia-space/{PROFILES_FOLDER} in place of {HUB}{space}."
-        ) from error
-    return Path(root) / PROFILES_FOLDER

@@ -9,14 +9,13 @@ from typing import Any
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.roles import missing_for, parse_model
 from sotopia_pi.models.weights import prepare
+from sotopia_pi.stages.evaluate import BASE
 from sotopia_pi.stages.mmlu import Answer, Examination, examine
 from sotopia_pi.stages.simulate import Progress
+from sotopia_pi.stages.trained import trained_adapters
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.store.params import ParameterError
 from sotopia_pi.store.stage import Stage
-
-BASE, CLONED = "base", "BC"
-CLONING, REINFORCEMENT = "03_behavior_cloning", "05_self_reinforcement"
 
 
 @dataclass(frozen=True)
@@ -52,20 +51,8 @@ def examinees(stage: Stage, model: str, more: Sequence[str] = ()) -> Examinees:
     more: model strings `local:NAME_OR_FOLDER[+ADAPTER]`. A stage that is not made yet is a reason, not an error.
     Raises ParameterError for a string that names no local model or an adapter that is not there.
     """
-    present, absent = [Examinee(BASE, model)], {}
-    if stage.has_input(CLONING, "bc/adapter"):
-        present.append(Examinee(CLONED, model, stage.input_path(CLONING, "bc/adapter")))
-    else:
-        absent[CLONED] = f"not trained: {CLONING} of this run is not made yet"
-    if stage.has_input(REINFORCEMENT, "variants.jsonl"):
-        for variant in stage.input(REINFORCEMENT, "variants.jsonl"):
-            name = variant["id"]
-            if variant["trained"]:
-                present.append(Examinee(name, model, stage.input_path(REINFORCEMENT, f"{variant['folder']}/adapter")))
-            else:
-                absent[name] = f"not trained: {variant['reason']}"
-    else:
-        absent |= dict.fromkeys(("SR", "BC+SR"), f"not trained: {REINFORCEMENT} of this run is not made yet")
+    adapters, absent = trained_adapters(stage)
+    present = [Examinee(BASE, model), *(Examinee(name, model, folder) for name, folder in adapters.items())]
     return Examinees((*present, *map(_named, more)), absent)
 
 

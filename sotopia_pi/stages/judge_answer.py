@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from sotopia_pi.world.ratings import DIMENSIONS
 MAX_CHARACTERS = 100_000
 """Longest text that is read, in characters: ten times a wordy answer, while a server gone wild sends megabytes."""
 MAX_PROBLEMS = 8
-_BEGINS = re.compile(r'\{\s*"side_[01]"\s*:')
 _FENCE = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?```$", re.DOTALL)
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 
@@ -34,10 +33,9 @@ class SideAnswer:
 def read_answer(text: str, sides: tuple[str, str]) -> tuple[SideAnswer, SideAnswer]:
     """Both sides' scores and reasons. sides: label and name of each, as the prompt wrote them.
 
-    The object may stand alone, in a code fence, after a `<think>` block, or once within other words. Raises
-    UnreadableAnswer for anything but one object with exactly the fields asked for.
+    Raises UnreadableAnswer for anything but one object with exactly the fields asked for.
     """
-    answer = _object_in(text)
+    answer = object_in(text, LABELS)
     problems = _field_problems("the answer", answer, LABELS)
     for label, name in zip(LABELS, sides, strict=True):
         problems += _side_problems(label, answer[label], name, sides) if label in answer else []
@@ -46,6 +44,30 @@ def read_answer(text: str, sides: tuple[str, str]) -> tuple[SideAnswer, SideAnsw
         raise UnreadableAnswer("; ".join(problems[:MAX_PROBLEMS]) + more)
     first, second = (_side_answer(answer[label]) for label in LABELS)
     return first, second
+
+
+def object_in(text: str, first: Sequence[str]) -> dict[str, Any]:
+    """The one JSON object in a reply. first: the fields it may begin with.
+
+    It may stand alone, in a code fence, after a `<think>` block, or once within other words. Raises UnreadableAnswer
+    where there is none or more than one, and where its JSON is broken.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise UnreadableAnswer(f"it is longer than {MAX_CHARACTERS} characters; keep each reasoning to a few sentences")
+    body = _THOUGHT.sub("", text).strip()
+    if not body:
+        raise UnreadableAnswer("it is empty; one JSON object is asked for")
+    if fenced := _FENCE.match(body):
+        body = fenced.group(1).strip()
+    begins = [match.start() for match in re.finditer(rf'\{{\s*"(?:{"|".join(first)})"\s*:', body)]
+    if len(begins) > 1:
+        raise UnreadableAnswer(f"it holds {len(begins)} JSON objects that look like answers; give exactly one")
+    if body.startswith("{"):
+        begins = [0]
+    if not begins:
+        named = " or ".join(f'"{field}"' for field in first)
+        raise UnreadableAnswer(f"it holds no JSON object that begins with {named}")
+    return _decode(body[begins[0] :], may_go_on=True)
 
 
 def stands_alone(text: str) -> bool:
@@ -69,24 +91,6 @@ def storable(text: str) -> str:
 def judge_reader_digest() -> str:
     """Hash of the rules by which answers are read."""
     return content_id("reader", {"format": "judge", "code": source_digest("sotopia_pi.stages.judge_answer")})
-
-
-def _object_in(text: str) -> dict[str, Any]:
-    if len(text) > MAX_CHARACTERS:
-        raise UnreadableAnswer(f"it is longer than {MAX_CHARACTERS} characters; keep each reasoning to a few sentences")
-    body = _THOUGHT.sub("", text).strip()
-    if not body:
-        raise UnreadableAnswer("it is empty; one JSON object is asked for")
-    if fenced := _FENCE.match(body):
-        body = fenced.group(1).strip()
-    begins = [match.start() for match in _BEGINS.finditer(body)]
-    if len(begins) > 1:
-        raise UnreadableAnswer(f"it holds {len(begins)} JSON objects that look like answers; give exactly one")
-    if body.startswith("{"):
-        begins = [0]
-    if not begins:
-        raise UnreadableAnswer(f'it holds no JSON object that begins with "{LABELS[0]}" or "{LABELS[1]}"')
-    return _decode(body[begins[0] :], may_go_on=True)
 
 
 def _decode(text: str, may_go_on: bool = False) -> Any:

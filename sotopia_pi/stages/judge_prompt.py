@@ -127,7 +127,7 @@ def judge_messages(episode: Episode, task: SocialTask) -> tuple[Message, ...]:
                 people="\n\n".join(_person(task, side, name) for side, name in enumerate(sides)),
                 open=OPEN,
                 close=CLOSE,
-                transcript="\n".join(_line(turn, sides[turn.side]) for turn in episode.turns),
+                transcript="\n".join(told(turn, sides[turn.side]) for turn in episode.turns),
                 ending=ENDINGS[episode.ending],
                 dimensions="\n".join(_dimension(name) for name in DIMENSIONS),
                 form=_form(sides),
@@ -147,7 +147,7 @@ def answer_schema(sides: tuple[str, str]) -> dict[str, Any]:
 
     Within a dimension `reasoning` comes before `score`; scores are enumerated integers.
     """
-    return _closed({label: _side_schema(name) for label, name in zip(LABELS, sides, strict=True)})
+    return closed({label: _side_schema(name) for label, name in zip(LABELS, sides, strict=True)})
 
 
 def allowed_scores(dimension: str) -> list[int]:
@@ -161,6 +161,30 @@ def judge_prompt_digest() -> str:
     return content_id("prompt", {"format": "judge", "code": source_digest("sotopia_pi.stages.judge_prompt")})
 
 
+def told(turn: Turn, name: str) -> str:
+    """One turn as a line of the transcript.
+
+    A `none` that stands in for an output nobody could read is no behaviour and is told as a lost turn.
+    """
+    if turn.failed:
+        deed = "(turn lost for technical reasons; it says nothing about this person)"
+    else:
+        deed = neutralise(turn.action.told(""))
+        if turn.action.type == "leave" and turn.action.argument.strip():
+            deed += f': "{neutralise(turn.action.argument)}"'
+    return f"Turn {turn.index} | {name} {deed}"
+
+
+def closed(properties: dict[str, Any]) -> dict[str, Any]:
+    """Strict JSON schema of an object with exactly these fields."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
 def _visible(character: str) -> str:
     category = unicodedata.category(character)
     if category == _LONE_SURROGATE:
@@ -172,17 +196,6 @@ def _person(task: SocialTask, side: int, name: str) -> str:
     person = task.characters[side]
     profile = neutralise(f"{own_profile(person)} MBTI: {person.mbti or 'unknown'}.")
     return f"{name}\nProfile: {profile}\nGoal: {neutralise(task.scenario.goals[side])}"
-
-
-def _line(turn: Turn, name: str) -> str:
-    """One turn. A `none` that stands in for an output nobody could read is no behaviour and is told as a lost turn."""
-    if turn.failed:
-        deed = "(turn lost for technical reasons; it says nothing about this person)"
-    else:
-        deed = neutralise(turn.action.told(""))
-        if turn.action.type == "leave" and turn.action.argument.strip():
-            deed += f': "{neutralise(turn.action.argument)}"'
-    return f"Turn {turn.index} | {name} {deed}"
 
 
 def _dimension(name: str) -> str:
@@ -204,18 +217,9 @@ def _form(sides: tuple[str, str]) -> str:
 
 def _side_schema(name: str) -> dict[str, Any]:
     dimensions = {
-        dimension: _closed(
+        dimension: closed(
             {"reasoning": {"type": "string"}, "score": {"type": "integer", "enum": allowed_scores(dimension)}}
         )
         for dimension in DIMENSIONS
     }
-    return _closed({"who": {"type": "string", "enum": [name]}, **dimensions})
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return closed({"who": {"type": "string", "enum": [name]}, **dimensions})

@@ -1,7 +1,6 @@
 """Stage 07: every variant as the one who wants to injure and as the one who prevents it, against a fixed partner."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sotopia_pi.formats.sotopia_hub import profiles_folder
@@ -40,24 +39,6 @@ def safety_tasks(stage: Stage, tasks_from: str, profiles: str, n: int, seed: int
     if profiles:
         return published_among(published_tasks(PublishedWorld(read_profiles(profiles_folder(profiles)))).tasks)
     return published_among(read_tasks(stage, "eval") if stage.has_input("01_social_tasks", "tasks.jsonl") else [])
-
-
-def trained_adapters(stage: Stage) -> tuple[dict[str, Path], dict[str, str]]:
-    """Adapter folders by variant, and of each variant that has none, why."""
-    cloning, reinforcing = "03_behavior_cloning", "05_self_reinforcement"
-    found, absent = {}, {}
-    if stage.has_input(cloning, "bc/adapter"):
-        found["BC"] = stage.input_path(cloning, "bc/adapter")
-    else:
-        absent["BC"] = f"{cloning} is not complete"
-    if not stage.has_input(reinforcing, "variants.jsonl"):
-        return found, absent | dict.fromkeys(("SR", "BC+SR"), f"{reinforcing} is not complete")
-    for variant in stage.input(reinforcing, "variants.jsonl"):
-        if variant["trained"]:
-            found[variant["id"]] = stage.input_path(reinforcing, f"{variant['folder']}/adapter")
-        else:
-            absent[variant["id"]] = f"not trained: {variant['reason']}"
-    return found, absent
 
 
 def safety_cast(stage: Stage, expert: str, partner: str, judge: str, more_agents: Sequence[str]) -> Cast:
