@@ -7,8 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from sotopia_pi.analysis.escaping import escaped
 from sotopia_pi.analysis.plots import save_figure
 from sotopia_pi.analysis.tables import shown
+
+ONE_LINE = 24
+"""Letters up to which a cell's words stay on one line, an interval among them; longer ones may wrap."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,22 @@ class Publisher:
         path = self.folder / "tables" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False)
-        return shown(table).style.hide(axis="index").format(precision=2, escape="html", na_rep="–")
+        read = shown(table)
+        words = {column: _cell for column in read if not pd.api.types.is_numeric_dtype(read[column])}
+        styled = read.style.hide(axis="index").format(words, precision=2, na_rep="–")
+        return styled.format_index(_header, axis=1)
 
     def figure(self, name: str, figure: Figure) -> Figure:
         """Write `figures/<name>.png` and `.svg`; returns the figure."""
         save_figure(figure, self.folder / "figures" / name)
         return figure
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.2f}" if isinstance(value, float) else escaped(str(value))
+    return text.replace(" ", "&nbsp;") if len(str(value)) <= ONE_LINE else text
+
+
+def _header(name: object) -> str:
+    """A column's name that may wrap where its parts meet, so that a wide table of narrow numbers fits the page."""
+    return escaped(str(name)).replace("_", "_<wbr>")
