@@ -4,7 +4,7 @@ import pandas as pd
 
 from sotopia_pi.analysis.publish import Publisher
 
-REASON = "3 policy_failed, 1 left out by the judge"
+REASON = "3 policy_<wbr>failed, 1 left out by the judge"
 TABLE = pd.DataFrame(
     {
         "variant": ["BC", "<b>"],

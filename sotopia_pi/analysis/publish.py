@@ -29,7 +29,7 @@ class Publisher:
         read = shown(table)
         words = {column: _cell for column in read if not pd.api.types.is_numeric_dtype(read[column])}
         styled = read.style.hide(axis="index").format(words, precision=2, na_rep="–")
-        return styled.format_index(_header, axis=1)
+        return styled.format_index(_name, axis=1)
 
     def figure(self, name: str, figure: Figure) -> Figure:
         """Write `figures/<name>.png` and `.svg`; returns the figure."""
@@ -38,10 +38,10 @@ class Publisher:
 
 
 def _cell(value: object) -> str:
-    text = f"{value:.2f}" if isinstance(value, float) else escaped(str(value))
+    text = f"{value:.2f}" if isinstance(value, float) else _name(value)
     return text.replace(" ", "&nbsp;") if len(str(value)) <= ONE_LINE else text
 
 
-def _header(name: object) -> str:
-    """A column's name that may wrap where its parts meet, so that a wide table of narrow numbers fits the page."""
-    return escaped(str(name)).replace("_", "_<wbr>")
+def _name(name: object) -> str:
+    """A name that may wrap where its parts meet, so that a wide table of narrow numbers fits the page."""
+    return escaped(name).replace("_", "_<wbr>")
