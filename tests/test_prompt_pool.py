@@ -63,7 +63,7 @@ def test_a_pool_holds_each_prompt_once_in_memory():
         held, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(pool.kept) == n and held < 300 * n and most < 600 * n
+    assert len(pool.kept) == n and held < 300 * n and most < 520 * n
 
 
 def test_the_prompts_of_the_products_evaluation_tasks_never_reach_the_pool():
