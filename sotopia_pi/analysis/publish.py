@@ -11,8 +11,8 @@ from sotopia_pi.analysis.escaping import escaped
 from sotopia_pi.analysis.plots import save_figure
 from sotopia_pi.analysis.tables import shown
 
-ONE_LINE = 24
-"""Letters up to which a cell's words stay on one line, an interval among them; longer ones may wrap."""
+SHORT = 10
+"""Letters of a name that is not broken at its hyphens, such as a model's."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,10 @@ class Publisher:
 
 
 def _cell(value: object) -> str:
+    """A cell's words; an interval or a short name stays on one line, all else may wrap."""
     text = f"{value:.2f}" if isinstance(value, float) else _name(value)
-    return text.replace(" ", "&nbsp;") if len(str(value)) <= ONE_LINE else text
+    whole = text.endswith("]") or len(text) <= SHORT
+    return f'<span style="white-space:nowrap">{text}</span>' if whole else text
 
 
 def _name(name: object) -> str:
