@@ -27,5 +27,6 @@ def test_names_of_columns_and_long_words_may_wrap_and_an_interval_may_not(tmp_pa
 
 
 def test_the_file_has_every_column_under_its_own_name(tmp_path):
-    Publisher(tmp_path).table("goal", TABLE)
+    page = Publisher(tmp_path).table("goal", TABLE, without=["note", "absent"]).to_html()
+    assert "said</th>" in page and "note</th>" not in page
     assert pd.read_csv(tmp_path / "tables" / "goal.csv").columns.tolist() == TABLE.columns.tolist()

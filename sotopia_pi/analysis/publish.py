@@ -1,5 +1,6 @@
 """Tables as CSV and figures as PNG and SVG, written where the reader of a report finds them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,15 @@ class Publisher:
 
     folder: Path
 
-    def table(self, name: str, table: pd.DataFrame) -> Styler:
-        """Write `tables/<name>.csv` with all columns; returns the table for reading, without row numbers."""
+    def table(self, name: str, table: pd.DataFrame, without: Iterable[str] = ()) -> Styler:
+        """Write `tables/<name>.csv` with all columns; returns the table for reading, without row numbers.
+
+        without: columns that stand in the file only, because the page says the same in words.
+        """
         path = self.folder / "tables" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False)
-        read = shown(table)
+        read = shown(table).drop(columns=list(without), errors="ignore")
         words = {column: _cell for column in read if not pd.api.types.is_numeric_dtype(read[column])}
         styled = read.style.hide(axis="index").format(words, precision=2, na_rep="–")
         return styled.format_index(_name, axis=1)
