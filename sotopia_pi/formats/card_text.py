@@ -1,0 +1,66 @@
+"""Text for cards: Markdown around values that others wrote, which stay plain text whatever they say."""
+
+import json
+import re
+import unicodedata
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_MARKS = frozenset("\\`*_{}[]<>()#+!|~$&\"'=^:@")
+"""What Markdown, its tables, its formulas, its bare links or HTML could read as more than a character."""
+_HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs"}
+_WHITE = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
+
+
+class Markdown(str):
+    """Text that is Markdown already, so that a template does not escape it again."""
+
+    __slots__ = ()
+
+
+def literal(value: object) -> Markdown:
+    """One line of Markdown that reads as exactly this text: no emphasis, link, image, HTML, formula or table cell.
+
+    Characters that could begin markup become numeric character references, which Markdown never takes for structure;
+    characters that turn the reading direction or have no width are told by their number, as `U+202E`. So that it can
+    stand anywhere, a first character that is no letter becomes a reference as well.
+    """
+    if isinstance(value, Markdown):
+        return value
+    text = _WHITE.sub(" ", str(value)).strip()
+    return Markdown("".join(_shown(c, first=place == 0) for place, c in enumerate(text)))
+
+
+def fenced(value: Any) -> Markdown:
+    """A value as a block of JSON that nothing in it can leave: backticks and characters beyond ASCII are escaped."""
+    text = json.dumps(value, indent=1, ensure_ascii=True).replace("`", "\\u0060").replace("~", "\\u007e")
+    return Markdown(f"```json\n{text}\n```")
+
+
+def rendered(template: str, **facts: Any) -> str:
+    """A template of this folder with its facts. Every value goes through `literal`; one that is missing is an error."""
+    return _environment().get_template(template).render(**facts)
+
+
+def _shown(character: str, first: bool) -> str:
+    if unicodedata.category(character) in _HIDDEN_KINDS:
+        return f"U&#43;{ord(character):04X}"
+    if character in _MARKS or (first and not character.isalpha()):
+        return f"&#{ord(character)};"
+    return character
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        finalize=literal,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
