@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 _MARKS = frozenset("\\`*_{}[]<>()#+!|~$&\"'=^:@")
 """What Markdown, its tables, its formulas, its bare links or HTML could read as more than a character."""
 _HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs"}
+_BEGINS_BLOCK = re.compile(r"[-.]|\d{1,9}\.(\s|$)")
 _WHITE = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 
 
@@ -26,12 +27,13 @@ def literal(value: object) -> Markdown:
 
     Characters that could begin markup become numeric character references, which Markdown never takes for structure;
     characters that turn the reading direction or have no width are told by their number, as `U+202E`. So that it can
-    stand anywhere, a first character that is no letter becomes a reference as well.
+    stand anywhere, what would begin a list or a heading becomes a reference as well.
     """
     if isinstance(value, Markdown):
         return value
     text = _WHITE.sub(" ", str(value)).strip()
-    return Markdown("".join(_shown(c, first=place == 0) for place, c in enumerate(text)))
+    begins = bool(_BEGINS_BLOCK.match(text))
+    return Markdown("".join(_shown(c, begins and place == 0) for place, c in enumerate(text)))
 
 
 def fenced(value: Any) -> Markdown:
@@ -45,10 +47,10 @@ def rendered(template: str, **facts: Any) -> str:
     return _environment().get_template(template).render(**facts)
 
 
-def _shown(character: str, first: bool) -> str:
+def _shown(character: str, always: bool) -> str:
     if unicodedata.category(character) in _HIDDEN_KINDS:
         return f"U&#43;{ord(character):04X}"
-    if character in _MARKS or (first and not character.isalpha()):
+    if always or character in _MARKS:
         return f"&#{ord(character)};"
     return character
 
