@@ -57,7 +57,7 @@ def _shown(character: str, always: bool) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         finalize=literal,
         undefined=StrictUndefined,
@@ -66,3 +66,5 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.filters["markdown"] = Markdown
+    return environment

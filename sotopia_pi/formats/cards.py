@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 from sotopia_pi.formats.base_weights import BaseWeights
 from sotopia_pi.formats.card_text import Markdown, fenced, rendered
@@ -122,7 +123,7 @@ def model_card(facts: ModelFacts) -> str:
     hub's own reader would not take it."""
     from huggingface_hub import ModelCard, ModelCardData
 
-    kind: Literal["finetune", "adapter"] = "finetune" if facts.merged else "adapter"
+    kind = "finetune" if facts.merged else "adapter"
     data = ModelCardData(
         language="en",
         library_name="transformers" if facts.merged else "peft",
@@ -133,8 +134,9 @@ def model_card(facts: ModelFacts) -> str:
         tags=["sotopia-pi", "social-agents", *_kinds(facts.variant), *([] if facts.merged else ["lora"])],
         **_licence(facts.licence),
     )
-    text = rendered("card_model.md.j2", facts=facts, paper=PAPER, **_shared(), example=_example(facts.example))
-    return _checked(ModelCard, data, text)
+    told = {"address": _quoted(facts.base.address, facts.base.exact), "place": _place(facts.options.repository)}
+    told |= {"rank": str(int(facts.rounds[-1].settings["r"])), "example": _example(facts.example)}
+    return _checked(ModelCard, data, rendered("card_model.md.j2", facts=facts, paper=PAPER, **told, **_WORDS))
 
 
 def data_card(facts: DataFacts) -> str:
@@ -156,7 +158,8 @@ def data_card(facts: DataFacts) -> str:
         dataset_info=[{"config_name": n, "features": list(t.features)} for n, t in facts.tables.items()],
         **_licence(facts.licence),
     )
-    return _checked(DatasetCard, data, rendered("card_data.md.j2", facts=facts, paper=PAPER, **_shared()))
+    told = {"place": _place(facts.options.repository)}
+    return _checked(DatasetCard, data, rendered("card_data.md.j2", facts=facts, paper=PAPER, **told, **_WORDS))
 
 
 def _config(name: str, table: DataTable) -> dict[str, Any]:
@@ -179,8 +182,13 @@ def _example(example: Mapping[str, Any] | None) -> Markdown | None:
     return fenced(example) if example else None
 
 
-def _shared() -> dict[str, Any]:
-    return {"fenced": fenced, "interval": _interval, "plain": _plain}
+def _place(repository: str) -> str:
+    """Where a snippet finds what lies beside the card."""
+    return _quoted(repository or "FOLDER", bool(repository))
+
+
+def _quoted(name: str, literal: bool) -> str:
+    return f'"{name}"' if literal else name
 
 
 def _interval(row: Mapping[str, Any], digits: int = 2) -> Markdown:
@@ -210,3 +218,6 @@ def _checked(kind: type, data: Any, text: str) -> str:
     if read.data.to_dict() != data.to_dict():
         raise ValueError("the card's YAML does not read back as it was written; this is a defect of the card's writer")
     return content
+
+
+_WORDS = MappingProxyType({"fenced": fenced, "interval": _interval, "plain": _plain})
