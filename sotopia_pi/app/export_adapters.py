@@ -34,6 +34,14 @@ def write_adapters(run: FinishedRun, folder: Path, options: CardOptions) -> Expo
     return ExportReport({"kind": "adapters", "run": run.name}, counts, left_out, remarks, {"bases": bases})
 
 
+def write_one(run: FinishedRun, folder: Path, variant: TrainedVariant, options: CardOptions) -> ExportReport:
+    """Write one variant's adapter and card as the folder itself."""
+    base = write_adapter(run, variant, folder, options)
+    counts = {variant.name: {"bytes": (folder / WEIGHTS).stat().st_size}}
+    what = {"kind": "adapter", "run": run.name, "variant": variant.name}
+    return ExportReport(what, counts, remarks=base_remarks([base]), more={"base": base.name})
+
+
 def write_adapter(run: FinishedRun, variant: TrainedVariant, place: Path, options: CardOptions) -> BaseWeights:
     """Write one variant's adapter and card into a folder; returns the base that it names."""
     inside = f"{variant.folder}/adapter"

@@ -1,5 +1,6 @@
 """Export of a run as a data set of the hub's form: what was trained on, what was played, and a card."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from sotopia_pi.app.share import PLAYING, base_of, terms, training_round, versio
 from sotopia_pi.app.shown_model import shown_model
 from sotopia_pi.formats.cards import README, CardOptions, DataFacts, DataTable, data_card
 from sotopia_pi.formats.episode_rows import EPISODE_FEATURES, TAUGHT_FEATURES, episode_rows
-from sotopia_pi.store.items import ItemFile, write_atomically, write_items
+from sotopia_pi.store.items import write_atomically, write_items
 from sotopia_pi.world.episode import Episode
 from sotopia_pi.world.ratings import Rating
 
@@ -33,7 +34,7 @@ def write_dataset(run: FinishedRun, folder: Path, options: CardOptions) -> Expor
     for variant in trained:
         name = f"sft-{variant.folder}"
         path = (folder / DATA / f"{run.name}-{variant.folder}.jsonl").replace(folder / DATA / f"{name}.jsonl")
-        rows = list(ItemFile(path).read())
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         files = {"train": (f"{DATA}/{path.name}", len(rows))}
         what = f"a turn that {variant.name} learnt: the conversation before it and the words to say"
         tables[name] = DataTable(what, files, TAUGHT_FEATURES, rows[0] if rows else {})
@@ -55,7 +56,7 @@ def write_dataset(run: FinishedRun, folder: Path, options: CardOptions) -> Expor
         options=options,
     )
     write_atomically(folder / README, data_card(facts).encode())
-    return ExportReport({"kind": "dataset", "run": run.name}, counts, left_out, more={"compared": report.more})
+    return ExportReport({"kind": "dataset", "run": run.name}, counts, left_out, more=report.more)
 
 
 def _episodes(run: FinishedRun, folder: Path) -> tuple[DataTable, list[LeftOut]]:
