@@ -7,8 +7,8 @@ from typing import Any
 
 from sotopia_pi.app.finished_run import FinishedRun, TrainedVariant
 from sotopia_pi.app.results import RESULTS_FILE, run_results
-from sotopia_pi.formats.cards import Measured
 from sotopia_pi.app.shown_model import shown_model
+from sotopia_pi.formats.cards import Measured
 from sotopia_pi.store.manifest import read_manifest
 
 EVALUATION, KNOWLEDGE, RESULTS = "06_social_evaluation", "08_mmlu", "10_results"

@@ -9,10 +9,10 @@ from typing import Any
 from sotopia_pi.app.export_sft import Taught, read_taught, trained_variants
 from sotopia_pi.app.finished_run import PLAN_FILE, TASKS, TRAINING, FinishedRun, NotFinished, TrainedVariant
 from sotopia_pi.app.measured import measured
+from sotopia_pi.app.shown_model import shown_model
 from sotopia_pi.formats.base_weights import BaseWeights, base_weights
 from sotopia_pi.formats.cards import CardOptions, ModelFacts, Round
 from sotopia_pi.formats.sft_layouts import kept_turns
-from sotopia_pi.app.shown_model import shown_model
 from sotopia_pi.store.run_card import PACKAGE
 
 SETTINGS_FILE = "settings.json"

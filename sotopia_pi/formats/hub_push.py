@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
 
 TOKEN = "HF_TOKEN"
 """The environment variable that the token is read from, and no other place."""
@@ -54,16 +57,9 @@ def push_folder(
 
     disable_progress_bars()
     api = HfApi(endpoint=os.environ.get(ENDPOINT) or None, token=_token())
-    with _in_words(repository, created=False):
-        existed = api.repo_exists(repository, repo_type=kind)
-    if existed and not update:
-        raise PushFailed(
-            f"The {kind} repository {repository} exists already, and nothing was sent. Give --update to commit onto "
-            f"it, or another name with --to."
-        )
-    with _in_words(repository, created=existed):
-        api.create_repo(repository, repo_type=kind, private=not public, exist_ok=existed)
-    with _in_words(repository, created=True):
+    with _in_words(repository, "Nothing was sent."):
+        api.create_repo(repository, repo_type=kind, private=not public, exist_ok=update)
+    with _in_words(repository, "The repository is there; the same command with --update goes on."):
         done = api.upload_folder(repo_id=repository, folder_path=folder, repo_type=kind, commit_message=message)
     return Pushed(done.oid, done.commit_url)
 
@@ -80,27 +76,22 @@ def _token() -> str:
 
 
 @contextmanager
-def _in_words(repository: str, created: bool) -> Iterator[None]:
-    """Turns what the hub's client raises into PushFailed. created: whether the repository is there by now."""
+def _in_words(repository: str, after: str) -> Iterator[None]:
+    """Turns what the hub's client raises into PushFailed. after: how things stand by then."""
     from httpx2 import HTTPError
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    after = (
-        f" The repository {repository} is there; the same command with --update goes on." if created else ""
-    ) + " Nothing here was changed."
     try:
         yield
     except OfflineModeIsEnabled as error:
-        raise PushFailed(f"HF_HUB_OFFLINE is set, so nothing was sent; unset it to push.{after}") from error
-    except HfHubHTTPError as error:
-        raise PushFailed(f"{_refusal(error, repository)}{after}") from None
+        raise PushFailed(f"HF_HUB_OFFLINE is set; unset it to push. {after}") from error
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise PushFailed(
-            f"Sending to {repository} failed: {type(error).__name__}: {_scrubbed(error)}.{after}"
-        ) from None
+        cause = next((one for one in (error, error.__cause__) if isinstance(one, HfHubHTTPError)), None)
+        what = _refusal(cause, repository) if cause else f"{type(error).__name__}: {_scrubbed(error)}"
+        raise PushFailed(f"Sending to {repository} failed. {what} {after}") from None
 
 
-def _refusal(error: "HfHubHTTPError", repository: str) -> str:  # noqa: F821
+def _refusal(error: "HfHubHTTPError", repository: str) -> str:
     status = error.response.status_code if error.response is not None else None
     told = _scrubbed(error.server_message or "").strip()
     match status:
@@ -111,7 +102,7 @@ def _refusal(error: "HfHubHTTPError", repository: str) -> str:  # noqa: F821
         case 404:
             what = f"The hub knows no {repository}, or the token in {TOKEN} may not see it."
         case 409:
-            what = f"{repository} exists already, or is being changed by somebody else right now."
+            what = f"{repository} exists already: give --update to commit onto it, or another name with --to."
         case _:
             what = f"The hub answered {status} for {repository}."
     return f"{what} It said: {told}" if told else what
