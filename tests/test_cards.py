@@ -37,6 +37,8 @@ HOSTILE = (
     "\\*not\\* $$x$$",
 )
 
+TABLE = {"table", "thead", "tbody", "tr", "th", "td"}
+
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
@@ -86,7 +88,7 @@ def one_line(text: str) -> str:
 def test_others_words_read_as_themselves_wherever_they_stand(words):
     for before, after, allowed in (("", "", {"p"}), ("- ", "", {"ul", "li"}), ("| a |\n|---|\n| ", " |", None)):
         page = Page(html_of(f"{before}{literal(words)}{after}"))
-        assert page.tags <= (allowed or {"table", "thead", "tbody", "tr", "th", "td"}), page.tags
+        assert page.tags <= (allowed or TABLE), page.tags
         assert one_line(words) in " ".join(page.text.split())
 
 
@@ -221,10 +223,7 @@ def test_what_was_not_measured_is_told_and_nothing_stands_in_for_it(export, tmp_
     toy = SharedToy(tmp_path / "project", measured=False)
     export(toy, "adapters", RUN)
     text = (toy.dir / "export/adapters/toy-bc/README.md").read_text()
-    assert (
-        "Not measured: stage 10&#95;results of the run is not complete." in text
-        and "[" not in text.split("## Results")[1][:200]
-    )
+    assert "Not measured: stage 10&#95;results of the run is not complete." in text and "| agent |" not in text
 
 
 def test_servers_keys_and_terms(export, tmp_path):
@@ -292,8 +291,8 @@ def test_peoples_talks_are_no_part_of_a_data_set(toy, export, tmp_path):
     assert not any("what I told it" in path.read_text() for path in (tmp_path / "out").rglob("*.jsonl"))
 
 
-@pytest.mark.parametrize("words", HOSTILE)
-def test_hostile_names_goals_and_models_stay_text_in_every_card(export, tmp_path, monkeypatch, words):
+def test_hostile_names_goals_and_models_stay_text_in_every_card(export, tmp_path, monkeypatch):
+    words = "\n".join(HOSTILE)
     made = finished_run.made_task
 
     def hostile_task(number, split):
@@ -309,7 +308,7 @@ def test_hostile_names_goals_and_models_stay_text_in_every_card(export, tmp_path
     for place, reader in (("adapters/toy-bc_sr", ModelCard), ("dataset", DatasetCard)):
         card = reader.load(toy.dir / "export" / place / "README.md")
         page = Page(html_of(card.text))
-        assert page.tags <= {*"h1 h2 h3 p a table thead tbody tr th td ul li strong code pre".split()}
+        assert page.tags <= TABLE | {"h1", "h2", "h3", "p", "a", "ul", "li", "strong", "code", "pre"}
         links = {value for _, name, value in page.attributes if name in ("href", "src")}
         assert links <= {"https://arxiv.org/abs/2403.08715"}
         assert not any(name.startswith("on") for _, name, _ in page.attributes)

@@ -135,6 +135,16 @@ def test_what_holds_a_key_or_a_place_of_this_machine_is_not_sent(tmp_path, push,
     assert ("key" if secret == "token" else "path of this machine") in err and hub.seen == []
 
 
+def test_one_repository_may_get_another_variant_and_never_a_file_that_somebody_laid_there(tmp_path, push, hub):
+    toy = FinishedToy(tmp_path / "project")
+    for variant in ("BC", "BC+SR"):
+        assert push(toy, "--to", TO, "--variant", variant, "--update")[0] == 0
+        assert hub.repositories[TO].files == sent_folder(toy)
+    (toy.dir / "export/push/ann--negotiator/diary.txt").write_text("mine")
+    status, _, err = push(toy, "--to", TO, "--variant", "BC", "--update")
+    assert status == 2 and "first diary.txt" in err and len(hub.repositories[TO].commits) == 2
+
+
 def test_which_variant_is_asked_for_where_there_are_several(toy, push, hub):
     for words, said in (((), "name one with --variant"), (("--variant", "SR"), "SR was not trained")):
         status, _, err = push(toy, "--to", TO, *words)

@@ -4,12 +4,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sotopia_pi.app.export_folder import ExportFolder, ExportReport
+from sotopia_pi.app.export_folder import REPORT, ExportFolder, ExportReport
 from sotopia_pi.app.finished_run import FinishedRun
 from sotopia_pi.app.share import named_variant
 from sotopia_pi.formats.cards import CardOptions
@@ -61,9 +61,11 @@ def push_command(arguments: argparse.Namespace) -> int:
     run = FinishedRun.named(project_root(), arguments.run)
     write, subject = _writer(run, arguments, options)
     folder = run.dir / PLACE / repository.replace("/", "--")
-    ExportFolder(folder).fill(write)
+    report = ExportFolder(folder, force=True).fill(write)
+    refuse_strangers(folder, [*report["files"], REPORT])
     refuse_private(folder, run.root)
     told = sending_list(folder) | {"to": repository, "kind": WHATS[arguments.what], "public": arguments.public}
+    _note(folder, told)
     if not arguments.dry_run:
         try:
             done = push_folder(folder, repository, told["kind"], subject, arguments.public, arguments.update)
@@ -71,10 +73,15 @@ def push_command(arguments: argparse.Namespace) -> int:
             print(error, file=sys.stderr, flush=True)
             return FAILED
         told |= {"commit": done.commit, "address": done.address}
+        _note(folder, told)
+    print(json.dumps(told, ensure_ascii=False, indent=1))
+    return 0
+
+
+def _note(folder: Path, told: dict[str, Any]) -> None:
+    """Write the list of what is sent beside its folder."""
     text = json.dumps(told, ensure_ascii=False, indent=1)
     write_atomically(folder.with_name(f"{folder.name}.json"), f"{text}\n".encode())
-    print(text)
-    return 0
 
 
 def sending_list(folder: Path) -> dict[str, Any]:
@@ -85,6 +92,17 @@ def sending_list(folder: Path) -> dict[str, Any]:
         for path in paths
     ]
     return {"schema": SCHEMA, "files": files, "bytes": sum(file["bytes"] for file in files), "folder": folder.name}
+
+
+def refuse_strangers(folder: Path, own: Container[str]) -> None:
+    """Raises ParameterError where a folder to be sent holds files that this command did not write."""
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    strangers = [name for name in found if name not in own]
+    if strangers:
+        raise ParameterError(
+            f"{folder} holds {len(strangers)} files that are not part of what is to be sent, first {strangers[0]}; "
+            f"nothing was sent. Move them away."
+        )
 
 
 def refuse_private(folder: Path, root: Path) -> None:

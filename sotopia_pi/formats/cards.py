@@ -155,11 +155,18 @@ def data_card(facts: DataFacts) -> str:
         task_categories=["text-generation"],
         tags=["sotopia-pi", "social-agents", "dialogue"],
         configs=[_config(name, table) for name, table in facts.tables.items()],
-        dataset_info=[{"config_name": n, "features": list(t.features)} for n, t in facts.tables.items()],
+        dataset_info=[{"config_name": n, "features": _apart(t.features)} for n, t in facts.tables.items()],
         **_licence(facts.licence),
     )
     told = {"place": _place(facts.options.repository)}
     return _checked(DatasetCard, data, rendered("card_data.md.j2", facts=facts, paper=PAPER, **told, **_WORDS))
+
+
+def _apart(value: Any) -> Any:
+    """The same value with no part that occurs twice, for which YAML would write an anchor and a reference."""
+    if isinstance(value, Mapping):
+        return {key: _apart(part) for key, part in value.items()}
+    return [_apart(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def _config(name: str, table: DataTable) -> dict[str, Any]:
