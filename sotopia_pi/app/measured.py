@@ -77,7 +77,7 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("p", "p_holm"):
         shown |= {key: _p(row[key])} if key in row else {}
     if "difference_points" in row:
-        shown["difference_points"] = f"{float(row['difference_points']):.1f}"
+        shown["difference_points"] = f"{float(row['difference_points']):.1f}".replace("-", "−")
     return {**row, **shown}
 
 

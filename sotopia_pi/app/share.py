@@ -72,7 +72,8 @@ def training_round(run: FinishedRun, variant: TrainedVariant) -> Round:
     """One training as a card tells it."""
     taught, record = read_taught(run, variant), training_record(run, variant)
     manifest = run.manifest(variant.stage)
-    roles = run.manifest(SOURCES[variant.stage])["notes"].get("roles", {})
+    source = run.manifest(SOURCES[variant.stage])
+    roles = source["notes"].get("roles", {})
     tags = sorted({one.tag for one in taught.kept})
     played = [episode for episode in taught.episodes if episode.tag in tags]
     cloned = variant.stage == TRAINING[0]
@@ -84,7 +85,7 @@ def training_round(run: FinishedRun, variant: TrainedVariant) -> Round:
     return Round(
         name=KINDS[variant.stage],
         player=shown_model(roles.get("expert", "the expert")) if cloned else f"the variant {' and '.join(tags)}",
-        partner=shown_model(roles.get("partner", "a partner")),
+        partner=_opposite(roles, source["params"].get("partner_share")),
         judge=shown_model(roles.get("judge", "a judge that its stage does not name")),
         tasks=len({episode.task_id for episode in played}),
         episodes=len(played),
@@ -147,6 +148,16 @@ def _lineage(run: FinishedRun, variant: TrainedVariant) -> list[TrainedVariant]:
             )
         chain.insert(0, made[before])
     return chain
+
+
+def _opposite(roles: Mapping[str, str], share: float | None) -> str:
+    """Who sat on the other side. share: of the tasks on which it was the partner, None where the stage has no such."""
+    partner = shown_model(roles.get("partner", "a partner that its stage does not name"))
+    if share in (0, 1):
+        return partner if share else "itself"
+    return (
+        f"{partner} or itself" if share is None else f"{partner} on {share:.0%} of the tasks and itself on the others"
+    )
 
 
 def _counts(counts: Mapping[str, int], variant: str) -> tuple[dict[str, int], dict[str, int]]:

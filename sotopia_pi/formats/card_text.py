@@ -9,10 +9,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-_MARKS = frozenset("\\`*_{}[]<>()#+!|~$&\"'=^:@")
-"""What Markdown, its tables, its formulas, its bare links or HTML could read as more than a character."""
+_MARKS = frozenset("\\`*{}[]<>|~$&@")
+"""What Markdown, its tables, its formulas, its bare addresses or HTML could read as more than a character, anywhere."""
+_IN_PLACE = re.compile(
+    r"(?<![^\W_])_|_(?![^\W_])"  # an underscore inside a word is none of its marks
+    r"|:(?=//)|(?<=www)\."  # what makes a bare address a link
+)
+"""Characters that are marks only where they stand."""
+_BEGINS_BLOCK = re.compile(r"\s*([-+](?=\s|$)|-(?=-)|[=#]|\d(?=\d{0,8}[.)](\s|$)))")
+"""What begins a list, a line or a heading at the start of a paragraph."""
 _HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs"}
-_BEGINS_BLOCK = re.compile(r"[-.]|\d{1,9}\.(\s|$)")
 _WHITE = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 
 
@@ -31,9 +37,10 @@ def literal(value: object) -> Markdown:
     """
     if isinstance(value, Markdown):
         return value
-    text = _WHITE.sub(" ", str(value)).strip()
-    begins = bool(_BEGINS_BLOCK.match(text))
-    return Markdown("".join(_shown(c, begins and place == 0) for place, c in enumerate(text)))
+    text = _WHITE.sub(" ", str(value))
+    begin = _BEGINS_BLOCK.match(text)
+    places = {found.start() for found in _IN_PLACE.finditer(text)} | ({begin.start(1)} if begin else set())
+    return Markdown("".join(_shown(c, place in places) for place, c in enumerate(text)))
 
 
 def fenced(value: Any) -> Markdown:
@@ -47,10 +54,10 @@ def rendered(template: str, **facts: Any) -> str:
     return _environment().get_template(template).render(**facts)
 
 
-def _shown(character: str, always: bool) -> str:
+def _shown(character: str, is_mark: bool) -> str:
     if unicodedata.category(character) in _HIDDEN_KINDS:
-        return f"U&#43;{ord(character):04X}"
-    if always or character in _MARKS:
+        return f"U+{ord(character):04X}"
+    if is_mark or character in _MARKS:
         return f"&#{ord(character)};"
     return character
 

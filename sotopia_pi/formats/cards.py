@@ -28,7 +28,7 @@ class CardOptions:
 
 @dataclass(frozen=True)
 class Round:
-    """One training. player, partner, judge: role strings; recipe: the selection's parameters; steps: filter -> sides
+    """One training. player, partner, judge: who, in words; recipe: the selection's parameters; steps: filter -> sides
     that it left, in order; learnt: what the training saw, in numbers."""
 
     name: str
