@@ -6,6 +6,7 @@ import json
 import pytest
 from finished_run import RUN, FinishedToy
 from huggingface_hub import constants
+from shared_run import SharedToy
 from toy_hub import TOKEN, ToyHub, running
 
 from sotopia_pi.app.cli import main
@@ -16,7 +17,7 @@ TO = "ann/negotiator"
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    return FinishedToy(tmp_path_factory.mktemp("project"))
+    return SharedToy(tmp_path_factory.mktemp("project"), measured=False)
 
 
 @pytest.fixture
@@ -54,20 +55,21 @@ def sent_folder(toy, to=TO):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("what", [("--variant", "BC+SR"), ("--what", "data")], ids=["model", "data"])
+@pytest.mark.parametrize("what", ["model", "merged", "data"])
 def test_what_arrives_is_what_the_dry_run_wrote_and_listed(toy, push, hub, what):
-    to = f"ann/{what[0].strip('-')}"
-    status, out, _ = push(toy, "--to", to, *what, "--dry-run")
+    to = f"ann/{what}"
+    words = ("--what", what, *(() if what == "data" else ("--variant", "BC+SR")))
+    status, out, _ = push(toy, "--to", to, *words, "--dry-run")
     assert status == 0 and hub.seen == [], "a dry run asks nobody"
     listed, written = json.loads(out), sent_folder(toy, to)
     assert {f["path"]: (f["bytes"], f["sha256"]) for f in listed["files"]} == {
         name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in written.items()
     }
-    status, out, err = push(toy, "--to", to, *what)
-    assert (status, err) == (0, "")
+    status, out, _ = push(toy, "--to", to, *words)
+    assert status == 0
     arrived = hub.repositories[to]
     assert arrived.files == written and len(arrived.commits) == 1 and arrived.private
-    assert arrived.kind == ("dataset" if "data" in what else "model")
+    assert arrived.kind == ("dataset" if what == "data" else "model")
     assert json.loads(out)["commit"] == arrived.commits[0]
     large = {name for name in written if name.endswith(".safetensors")}
     assert bool(large) == bool(hub.large) and "README.md" in written
