@@ -35,7 +35,7 @@ class SharedToy(FinishedToy):
         save_adapter(model, folder, "tiny-random-1")
 
     def measure(self) -> None:
-        """Stages 06, with what it read, and 10."""
+        """Stages 06, with what it read, 07 and 10."""
         stage = self.stage("06_social_evaluation")
         stage.input("01_social_tasks", "tasks.jsonl")
         stage.input_path("03_behavior_cloning", "bc/adapter")
@@ -45,6 +45,11 @@ class SharedToy(FinishedToy):
         }
         items["judge_ratings.jsonl"] = [item["id"] for item in stage.items("judge_ratings.jsonl").read()]
         stage.finish(items, notes={"roles": self.roles | {"partner": "scripted:partner"}})
+        safety = self.stage("07_safety")
+        for source, adapter in (("03_behavior_cloning", "bc/adapter"), ("05_self_reinforcement", "bc_sr/adapter")):
+            safety.input_path(source, adapter)
+        write_table(safety.path("tables/safety_rules.csv"), [safety_row(one) for one in ("base", "BC", "BC+SR")])
+        safety.finish(artefacts=["tables"])
         results = self.stage("10_results")
         results.input("06_social_evaluation", "episodes.jsonl")
         rows = [score_row(variant, *values) for variant, values in SCORES.items()]
@@ -61,7 +66,20 @@ def score_row(variant: str, mean: float, low: float, high: float) -> dict:
 
 def pair_row(variant: str, reference: str) -> dict:
     values = {"difference": 0.23, "low": -0.42, "high": 0.76, "p_holm": 0.4676, "n_pairs": 64}
-    return {"tasks": "all", "variant": variant, "reference": reference, **values, "ranked": "not ranked"}
+    return {
+        "tasks": "all",
+        "variant": variant,
+        "reference": reference,
+        **values,
+        "ranked": "not ranked",
+        "method": METHOD,
+    }
+
+
+def safety_row(variant: str) -> dict:
+    values = {"mean": 0.9, "low": 0.8, "high": 0.95, "n_episodes": 27, "attempted": 30}
+    told = {"missing": {"unreadable turns": 3}, "method": "95 % exact interval"}
+    return {"variant": variant, "role": "preventer", "measure": "engagement rate", **values, **told}
 
 
 def write_table(path: Path, rows: list[dict]) -> None:

@@ -133,6 +133,8 @@ def test_an_adapters_card_is_read_by_the_hubs_own_class_and_says_what_the_run_sa
         name = f"**{literal(variant)}**" if variant == "BC+SR" else literal(variant)
         assert f"| {name} | all | {mean:.2f} [{low:.2f}, {high:.2f}] | 32 | 64 | none |" in card.text
     assert "| all | BC+SR − BC | 0.23 [−0.42, 0.76] | 0.468 | 64 | not ranked |" in card.text
+    safety = "| BC+SR | preventer | engagement rate | 0.90 [0.80, 0.95] | 27 | 30 | unreadable turns 3 |"
+    assert safety in card.text and "| BC | preventer" not in card.text
     assert card.text.index("1. Behavior cloning") < card.text.index("2. Self-reinforcement")
     assert "the variant BC" in card.text, "who played what the second round learnt from"
     assert "BC+SR − BC" not in ModelCard.load(tmp_path / "out/toy-bc/README.md").text.split("## Results")[0]
@@ -219,12 +221,18 @@ def test_the_default_models_card_says_that_its_weights_are_not_the_hubs(export, 
 
 def test_results_of_an_earlier_adapter_are_not_shown_as_this_ones(export, tmp_path):
     toy = SharedToy(tmp_path / "project")
-    manifest = toy.dir / "06_social_evaluation" / "manifest.json"
-    told = json.loads(manifest.read_text())
-    told["inputs"]["03_behavior_cloning/bc/adapter"] = "0" * 64
-    manifest.write_text(json.dumps(told))
-    export(toy, "adapters", RUN)
-    texts = {v: (toy.dir / f"export/adapters/toy-{v}/README.md").read_text() for v in ("bc", "bc_sr")}
+
+    def texts_after_retraining(variant, stage):
+        manifest = toy.dir / stage / "manifest.json"
+        told = json.loads(manifest.read_text())
+        told["inputs"][variant] = "0" * 64
+        manifest.write_text(json.dumps(told))
+        export(toy, "adapters", RUN)
+        return {v: (toy.dir / f"export/adapters/toy-{v}/README.md").read_text() for v in ("bc", "bc_sr")}
+
+    texts = texts_after_retraining("05_self_reinforcement/bc_sr/adapter", "07_safety")
+    assert "engagement rate" in texts["bc"] and "4.37" in texts["bc_sr"] and "engagement rate" not in texts["bc_sr"]
+    texts = texts_after_retraining("03_behavior_cloning/bc/adapter", "06_social_evaluation")
     assert "Not measured: stage 06_social_evaluation of the run has not played this adapter" in texts["bc"]
     assert "4.15" not in texts["bc"] and "4.37" in texts["bc_sr"]
 

@@ -45,8 +45,8 @@ class Round:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a stage measured of all variants. scores, parts, pairs, knowledge: rows of the results stage's tables;
-    method: of the intervals. judge, partner, settings: of the evaluation."""
+    """What a stage measured of all variants. scores, parts, pairs, knowledge, safety: rows of its
+    tables; method: of the intervals; questions: which were asked. judge, partner, settings: of the evaluation."""
 
     judge: str
     partner: str
@@ -56,8 +56,9 @@ class Measured:
     scores: Sequence[Mapping[str, Any]]
     parts: Sequence[Mapping[str, Any]]
     pairs: Sequence[Mapping[str, Any]]
-    knowledge: Sequence[Mapping[str, Any]]
+    knowledge: Sequence[Mapping[str, Any]] = ()
     questions: str = ""
+    safety: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
