@@ -75,6 +75,12 @@ def test_what_arrives_is_what_the_dry_run_wrote_and_listed(toy, push, hub, what)
     assert bool(large) == bool(hub.large) and "README.md" in written
 
 
+def test_the_clients_other_way_of_sending_brings_the_same_files(toy, push, hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    assert push(toy, "--to", "ann/talks", "--what", "data")[0] == 0
+    assert hub.repositories["ann/talks"].files == sent_folder(toy, "ann/talks")
+
+
 def test_a_dry_run_needs_no_token(toy, push, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     assert push(toy, "--to", TO, "--variant", "BC", "--dry-run")[0] == 0

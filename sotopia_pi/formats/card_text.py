@@ -44,9 +44,9 @@ def literal(value: object) -> Markdown:
 
 
 def fenced(value: Any) -> Markdown:
-    """A value as a block of JSON that nothing in it can leave: backticks and characters beyond ASCII are escaped."""
-    text = json.dumps(value, indent=1, ensure_ascii=True).replace("`", "\\u0060").replace("~", "\\u007e")
-    return Markdown(f"```json\n{text}\n```")
+    """A value as a block of JSON. Nothing in it can end the block, as JSON writes no line breaks of a text as such, and
+    nothing in it is hidden, as characters beyond ASCII are told by their number."""
+    return Markdown(f"```json\n{json.dumps(value, indent=1, ensure_ascii=True)}\n```")
 
 
 def rendered(template: str, **facts: Any) -> str:
