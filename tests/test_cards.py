@@ -123,8 +123,8 @@ def test_an_adapters_card_is_read_by_the_hubs_own_class_and_says_what_the_run_sa
     }
     for fact in (
         weights_digest(prepare("tiny-random")),
-        "payoff",
-        "scripted:partner",
+        "rated by a rule (payoff)",
+        "partner: the scripted policy partner",
         METHOD,
         "| kept by the recipe | 2 |",
     ):
@@ -192,6 +192,24 @@ def seal(stage, file):
     manifest = json.loads((stage / "manifest.json").read_text())
     manifest["files"][file]["sha256"] = file_sha256(stage / file)
     (stage / "manifest.json").write_text(json.dumps(manifest))
+
+
+class FourBits(SharedToy):
+    """Its adapters say that they were trained on a base in four bits."""
+
+    def lora_settings(self):
+        return replace(super().lora_settings(), quantisation="nf4")
+
+
+def test_an_adapter_of_a_four_bit_base_is_merged_into_the_full_precision_one(export, tmp_path):
+    toy = FourBits(tmp_path / "project", measured=False)
+    report = export(toy, "merged", RUN, "--variant", "BC")
+    assert report["dtype"] == "float32" and "a base held in four bits" in report["remarks"][1]
+    folder = toy.dir / "export/merged/toy-bc"
+    assert "quantization_config" not in json.loads((folder / "config.json").read_text())
+    assert "It was added to the full-precision weights" in (folder / "README.md").read_text().replace("Here it", "It")
+    export(toy, "adapters", RUN)
+    assert "never merge it into four-bit" in (toy.dir / "export/adapters/toy-bc/README.md").read_text()
 
 
 @pytest.mark.parametrize("model", ["nobody-here/no-such-model", "/somewhere/on/this/machine"])

@@ -19,6 +19,8 @@ from sotopia_pi.world.ratings import Rating
 DATA, RATINGS = "data", "ratings.jsonl"
 SPLITS = dict(zip(PLAYING, ("expert", "agent", "evaluation"), strict=True))
 """What a stage's episodes are called as a split."""
+SHOWN_TURNS = 2
+"""Of the episode that the card shows."""
 LAYOUT = "prompt-completion"
 """The one layout in which every row teaches one turn and no trainer can learn more of it."""
 
@@ -76,8 +78,9 @@ def _episodes(run: FinishedRun, folder: Path) -> tuple[DataTable, list[LeftOut]]
         write_items(folder / name, rows)
         files[SPLITS[stage]] = name, len(rows)
         example = example or next(iter(rows), {})
-    what = "a talk with its task, turns and ratings"
-    return DataTable(what, files, EPISODE_FEATURES, example), left_out
+    what, cut = "a talk with its task, turns and ratings", f"its turns cut to the first {SHOWN_TURNS}"
+    example |= {"turns": example["turns"][:SHOWN_TURNS]} if example else {}
+    return DataTable(what, files, EPISODE_FEATURES, example, cut), left_out
 
 
 def _roles(run: FinishedRun) -> dict[str, str]:

@@ -10,6 +10,8 @@ from sotopia_pi.formats.card_text import Markdown, fenced, rendered
 
 README = "README.md"
 PAPER = "https://arxiv.org/abs/2403.08715"
+RULE = "payoff"
+"""The judge that is no model."""
 OTHER = "other"
 """The hub's name of a licence that it has no name for."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -111,12 +113,13 @@ class DataFacts:
 @dataclass(frozen=True)
 class DataTable:
     """A configuration of a data set: what its rows are, split -> file and rows, the rows' features in the hub's words
-    and one row as an example."""
+    and one row as an example; cut: what the example lacks of the row, in words."""
 
     what: str
     files: Mapping[str, tuple[str, int]]
     features: Sequence[Mapping[str, Any]]
     example: Mapping[str, Any]
+    cut: str = ""
 
 
 def model_card(facts: ModelFacts) -> str:
@@ -228,4 +231,13 @@ def _checked(kind: type, data: Any, text: str) -> str:
     return content
 
 
-_WORDS = MappingProxyType({"fenced": fenced, "interval": _interval, "plain": _plain})
+def _who(role: str) -> str:
+    """A model string in words; whatever is none stays as it is."""
+    kind, _, name = role.partition(":")
+    words = {"scripted": "the scripted policy", "openai": "the model", "local": "the model"}
+    if role == RULE:
+        return f"a rule ({RULE})"
+    return f"{words[kind]} {name}" if kind in words and name else role
+
+
+_WORDS = MappingProxyType({"fenced": fenced, "interval": _interval, "plain": _plain, "who": _who, "rule": RULE})
