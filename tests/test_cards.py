@@ -227,6 +227,15 @@ def test_no_place_of_a_machine_stands_in_an_adapters_folder(export, tmp_path, mo
     assert ModelCard(text).data.license == "other" and "No licence is stated" in text
 
 
+def test_a_hostile_name_of_a_base_folder_stays_text(export, tmp_path):
+    name = "<img src=x onerror=alert(1)> `**x**` [y](javascript:z)"
+    toy = SharedToy(tmp_path / "project", measured=False, model=f"/somewhere/{name}")
+    export(toy, "adapters", RUN)
+    page = Page(html_of(ModelCard.load(toy.dir / "export/adapters/toy-bc/README.md").text))
+    assert name in page.text and "img" not in page.tags and "strong" not in page.tags
+    assert {value for _, key, value in page.attributes if key == "href"} == {"https://arxiv.org/abs/2403.08715"}
+
+
 def test_the_default_models_card_says_that_its_weights_are_not_the_hubs(export, tmp_path):
     toy = SharedToy(tmp_path / "project", measured=False, model="smollm2-135m-instruct")
     export(toy, "adapters", RUN)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sotopia_pi.models.weights import DEFAULT_MODEL, GGUF, TINY_MODEL, WHEEL, WHEEL_SHA256
 
+FOLDER = "BASE_FOLDER"
+"""Stands in snippets for the folder that the base lies in."""
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LICENCES = {
@@ -35,7 +37,12 @@ class BaseWeights:
     @property
     def address(self) -> str:
         """What a snippet in a card loads the base from."""
-        return self.hub_id if self.exact else "BASE_FOLDER"
+        return self.hub_id if self.exact else FOLDER
+
+    @property
+    def prepared(self) -> str:
+        """What the workbench knows the base by elsewhere."""
+        return self.name if self.exact or self.obtain else FOLDER
 
 
 def base_weights(model: str, digest: str, folder_name: str) -> BaseWeights:
