@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import finished_run
 import pytest
+import shared_run
 from finished_run import ROLES, RUN
 from huggingface_hub import DatasetCard, ModelCard
 from hypothesis import given, settings
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from shared_run import METHOD, SCORES, SharedToy
 from sotopia_records import lines_of
+from toy_talks import Lines, price_task, talk
 
 from sotopia_pi.app.cli import main
-from sotopia_pi.app.shown_model import shown_model
 from sotopia_pi.formats.card_text import fenced, literal
+from sotopia_pi.formats.episode_rows import episode_rows
+from sotopia_pi.formats.shown_model import shown_model
 from sotopia_pi.models.weights import prepare, weights_digest
 
 HOSTILE = (
@@ -221,8 +224,12 @@ def test_no_place_of_a_machine_stands_in_an_adapters_folder(export, tmp_path, mo
     named = model if model.startswith("nobody") else "machine"
     assert config["base_model_name_or_path"] == named
     assert config["revision"] == ("f" * 40 if model.startswith("nobody") else None)
+    export(toy, "dataset", RUN)
+    shared = [path for path in (toy.dir / "export").rglob("*") if path.suffix in (".md", ".json", ".jsonl")]
+    assert len(shared) > 8 and not [
+        p for p in shared if "/somewhere" in p.read_text() or str(toy.root) in p.read_text()
+    ]
     text = (folder / "README.md").read_text()
-    assert "/somewhere" not in text and str(toy.root) not in text
     assert ModelCard(text).data.get("base_model") == (named if model.startswith("nobody") else None)
     assert ModelCard(text).data.license == "other" and "No licence is stated" in text
 
@@ -271,9 +278,11 @@ def test_what_was_not_measured_is_told_and_nothing_stands_in_for_it(export, tmp_
     assert "Not measured: stage 10_results of the run is not complete." in text and "| agent |" not in text
 
 
-def test_servers_keys_and_terms(export, tmp_path):
-    roles = {**ROLES, "expert": "openai:gpt-4@http://10.1.2.3:8000/v1?key=MY_KEY", "judge": "local:/srv/judge"}
-    toy = SharedToy(tmp_path / "project", measured=False, roles=roles)
+def test_servers_keys_and_terms(export, tmp_path, monkeypatch):
+    server = "openai:gpt-4@http://10.1.2.3:8000/v1?key=MY_KEY"
+    roles = {**ROLES, "expert": server, f"agent {server}": server, "judge": "local:/srv/judge"}
+    monkeypatch.setitem(shared_run.SCORES, server, (1.0, 0.5, 1.5))
+    toy = SharedToy(tmp_path / "project", roles=roles)
     export(toy, "adapters", RUN)
     export(toy, "dataset", RUN)
     for place in ("adapters/toy-bc", "dataset"):
@@ -326,6 +335,18 @@ def test_a_data_set_loads_with_every_configuration_of_its_card(export, tmp_path,
         ("refused", None, None),
     ]
     assert "SR" in card.text.split("## What is not in it")[1], "a variant that was not trained is named"
+
+
+def test_names_of_models_and_failures_are_told_without_addresses_and_places():
+    failed = replace(
+        talk(price_task(), Lines("Hello."), Lines("Bye.")),
+        tag="openai:m@http://10.0.0.5/v1",
+        failure="no answer from http://10.0.0.5:8000/v1 (refused)",
+    )
+    judged = finished_run.rating(failed, 0, 5.0, judge="/srv/models/judge")
+    (row,) = episode_rows([failed], {failed.task_id: price_task()}, [judged])
+    assert (row["variant"], row["ratings"][0]["judge"]) == ("openai:m", "judge")
+    assert row["failure"] == "no answer from (address) (refused)"
 
 
 def test_peoples_talks_are_no_part_of_a_data_set(toy, export, tmp_path):

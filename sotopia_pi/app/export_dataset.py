@@ -9,9 +9,9 @@ from sotopia_pi.app.export_folder import ExportReport, LeftOut
 from sotopia_pi.app.export_sft import trained_variants, write_sft
 from sotopia_pi.app.finished_run import EPISODES, FinishedRun, NotFinished
 from sotopia_pi.app.share import PLAYING, base_of, terms, training_round, version
-from sotopia_pi.app.shown_model import shown_model
 from sotopia_pi.formats.cards import README, CardOptions, DataFacts, DataTable, data_card
 from sotopia_pi.formats.episode_rows import EPISODE_FEATURES, TAUGHT_FEATURES, episode_rows
+from sotopia_pi.formats.shown_model import shown_model, shown_role
 from sotopia_pi.store.items import write_atomically, write_items
 from sotopia_pi.world.episode import Episode
 from sotopia_pi.world.ratings import Rating
@@ -58,7 +58,15 @@ def write_dataset(run: FinishedRun, folder: Path, options: CardOptions) -> Expor
         options=options,
     )
     write_atomically(folder / README, data_card(facts).encode())
-    return ExportReport({"kind": "dataset", "run": run.name}, counts, left_out, more=report.more)
+    return ExportReport({"kind": "dataset", "run": run.name}, counts, left_out, more={"compared": _compared(report)})
+
+
+def _compared(report: ExportReport) -> dict[str, Any]:
+    """What came of rendering the examples again, without the places that were looked in for a model."""
+    return {
+        variant: {"unchecked": "the model is not on this machine"} if "unchecked" in found else found
+        for variant, found in report.more["compared"].items()
+    }
 
 
 def _episodes(run: FinishedRun, folder: Path) -> tuple[DataTable, list[LeftOut]]:
@@ -86,7 +94,7 @@ def _episodes(run: FinishedRun, folder: Path) -> tuple[DataTable, list[LeftOut]]
 def _roles(run: FinishedRun) -> dict[str, str]:
     """Who played and rated what, by stage and role."""
     return {
-        f"{role}, split {SPLITS[stage]}": shown_model(who)
+        f"{shown_role(role)}, split {SPLITS[stage]}": shown_model(who)
         for stage in run.stages_with(EPISODES, RATINGS)
         if stage in SPLITS
         for role, who in run.manifest(stage)["notes"].get("roles", {}).items()

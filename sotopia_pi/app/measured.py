@@ -7,12 +7,14 @@ from typing import Any
 
 from sotopia_pi.app.finished_run import FinishedRun, TrainedVariant
 from sotopia_pi.app.results import RESULTS_FILE, run_results
-from sotopia_pi.app.shown_model import shown_model
 from sotopia_pi.formats.cards import Measured
+from sotopia_pi.formats.shown_model import shown_model
 from sotopia_pi.store.manifest import Manifest, read_manifest
 
 EVALUATION, SAFETY, KNOWLEDGE, RESULTS = "06_social_evaluation", "07_safety", "08_mmlu", "10_results"
 SETTINGS = ("turn_limit", "limit_semantics", "prompt_format", "temperature", "top_p", "max_new_tokens", "seed")
+AGENTS = ("variant", "reference", "first", "second")
+"""Columns that name an agent."""
 BESIDE = ("base", "expert")
 
 
@@ -50,7 +52,7 @@ def _measured(
         expert=shown_model(roles.get("expert", "")),
         settings={key: evaluation["params"][key] for key in SETTINGS if key in evaluation["params"]},
         method=both_sides[0]["method"] if both_sides else "an interval whose method the run does not name",
-        scores=scores,
+        scores=[_named(row) for row in scores],
         parts=[row for row in parts if row["variant"] in (variant.name, *BESIDE)],
         pairs=[_rounded(row) for row in pairs],
         knowledge=knowledge,
@@ -101,6 +103,11 @@ def _table(run: FinishedRun, stage: str, name: str) -> Iterator[dict[str, Any]]:
             yield row | ({"missing": ast.literal_eval(missing)} if missing.startswith("{") else {})
 
 
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose agents are named as a stranger may read them."""
+    return {**row, **{key: shown_model(row[key]) for key in AGENTS if key in row}}
+
+
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of comparisons with its numbers as a reader wants them, and its difference as the mean of an interval."""
     shown = {"mean": row.get("difference", "")}
@@ -108,7 +115,7 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
         shown |= {key: _p(row[key])} if key in row else {}
     if "difference_points" in row:
         shown["difference_points"] = f"{float(row['difference_points']):.1f}".replace("-", "−")
-    return {**row, **shown}
+    return {**_named(row), **shown}
 
 
 def _p(value: str) -> str:

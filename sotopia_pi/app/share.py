@@ -9,10 +9,10 @@ from typing import Any
 from sotopia_pi.app.export_sft import Taught, read_taught, trained_variants
 from sotopia_pi.app.finished_run import PLAN_FILE, TASKS, TRAINING, FinishedRun, NotFinished, TrainedVariant
 from sotopia_pi.app.measured import measured
-from sotopia_pi.app.shown_model import shown_model
 from sotopia_pi.formats.base_weights import BaseWeights, base_weights
 from sotopia_pi.formats.cards import CardOptions, ModelFacts, Round
 from sotopia_pi.formats.sft_layouts import kept_turns
+from sotopia_pi.formats.shown_model import shown_model, shown_role
 from sotopia_pi.store.run_card import PACKAGE
 
 SETTINGS_FILE = "settings.json"
@@ -128,7 +128,7 @@ def terms(run: FinishedRun, model: str) -> tuple[list[str], bool]:
 def _speakers(run: FinishedRun) -> dict[str, str]:
     """role -> who, over the stages that play and are complete."""
     return {
-        role: shown_model(who)
+        shown_role(role): shown_model(who)
         for stage in run.stages_with("episodes.jsonl")
         if stage in PLAYING
         for role, who in run.manifest(stage)["notes"].get("roles", {}).items()

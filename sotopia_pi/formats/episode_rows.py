@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sotopia_pi.formats.shown_model import shown_model, shown_name, without_addresses
 from sotopia_pi.world.episode import Episode
 from sotopia_pi.world.ratings import DIMENSIONS, Rating
 from sotopia_pi.world.tasks import SocialTask
@@ -65,7 +66,8 @@ def episode_rows(
 ) -> list[dict[str, Any]]:
     """A row an episode with its task and ratings. Null: not rated, or (agent_side) that both sides are under study.
 
-    Goals are as their owners read them, hint tags included. Raises KeyError where an episode's task is not given.
+    Goals are as their owners read them, hint tags included. Addresses of servers and places of this machine are left
+    out of the names of models and of what failed. Raises KeyError where an episode's task is not given.
     """
     by_episode: dict[str, list[Rating]] = {}
     for rating in ratings:
@@ -86,8 +88,8 @@ def _row(episode: Episode, task: SocialTask, ratings: list[Rating]) -> dict[str,
         "background": task.background,
         "names": [character.name for character in task.characters],
         "goals": list(task.scenario.goals),
-        "policies": [policy["name"] for policy in episode.policies],
-        "variant": episode.tag,
+        "policies": [shown_model(policy["name"]) for policy in episode.policies],
+        "variant": shown_model(episode.tag),
         "agent_side": episode.agent_side,
         "seed": episode.seed,
         "repeat": episode.repeat,
@@ -98,7 +100,7 @@ def _row(episode: Episode, task: SocialTask, ratings: list[Rating]) -> dict[str,
         ],
         "ending": episode.ending,
         "outcome": episode.outcome,
-        "failure": episode.failure,
+        "failure": without_addresses(episode.failure),
         "ratings": [_rating(rating) for rating in ratings],
     }
 
@@ -107,7 +109,7 @@ def _rating(rating: Rating) -> dict[str, Any]:
     parts = rating.parts
     return {
         "side": rating.side,
-        "judge": rating.judge,
+        "judge": shown_name(rating.judge),
         "outcome": rating.outcome,
         **{dimension: _number(rating.scores.get(dimension)) for dimension in DIMENSIONS},
         "overall": rating.overall,

@@ -1,7 +1,9 @@
-"""A model string as a stranger may read it."""
+"""Model strings, and what is made of them, as a stranger may read them."""
 
 import re
 from pathlib import Path
+
+_ADDRESS = re.compile(r"\b[a-z]+://[^\s'\"<>)]+")
 
 
 def shown_model(text: str) -> str:
@@ -17,10 +19,21 @@ def shown_model(text: str) -> str:
     adapter = ""
     if kind == "local":
         name, plus, folder = name.partition("+")
-        adapter = f"+{_last(folder)}" if plus else ""
-    return f"{kind}:{_last(name)}{adapter}"
+        adapter = f"+{shown_name(folder)}" if plus else ""
+    return f"{kind}:{shown_name(name)}{adapter}"
 
 
-def _last(name: str) -> str:
+def shown_role(role: str) -> str:
+    """A role's name, which holds the model string where a stage plays or rates with several: `agent openai:...`."""
+    name, space, model = role.partition(" ")
+    return f"{name} {shown_model(model)}" if space else role
+
+
+def without_addresses(text: str) -> str:
+    """What a failure says, without the addresses of servers in it."""
+    return _ADDRESS.sub("(address)", text)
+
+
+def shown_name(name: str) -> str:
     """A folder's own name; a model id as it is."""
     return Path(name).name if name.startswith(("/", ".", "~")) else name
