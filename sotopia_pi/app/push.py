@@ -64,7 +64,7 @@ def push_command(arguments: argparse.Namespace) -> int:
     report = ExportFolder(folder, force=True).fill(write)
     refuse_strangers(folder, [*report["files"], REPORT])
     refuse_private(folder, run.root)
-    told = sending_list(folder) | {"to": repository, "kind": WHATS[arguments.what], "public": arguments.public}
+    told = sending_list(folder) | {"to": repository, "kind": WHATS[arguments.what], "public_if_new": arguments.public}
     _note(folder, told)
     if not arguments.dry_run:
         try:

@@ -105,7 +105,7 @@ def _refusal(error: "HfHubHTTPError", repository: str) -> str:
             what = f"{repository} exists already: give --update to commit onto it, or another name with --to."
         case _:
             what = f"The hub answered {status} for {repository}."
-    return f"{what} It said: {told}" if told else what
+    return f"{what} It said: {told.rstrip('.')}." if told else what
 
 
 def _scrubbed(error: object) -> str:
