@@ -1,49 +1,22 @@
 """A shared variant or data set says what the run says, loads as it claims, and stays text whatever people wrote."""
 
 import json
-import string
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import finished_run
 import pytest
 import shared_run
+from card_reader import HOSTILE, TABLE, Page, html_of, one_line
 from finished_run import ROLES, RUN
 from huggingface_hub import DatasetCard, ModelCard
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 from shared_run import METHOD, SCORES, SharedToy
 from sotopia_records import lines_of
 from toy_talks import Lines, price_task, talk
 
 from sotopia_pi.app.cli import main
-from sotopia_pi.formats.card_text import fenced, literal
+from sotopia_pi.formats.card_text import literal
 from sotopia_pi.formats.episode_rows import episode_rows
-from sotopia_pi.formats.shown_model import shown_model
 from sotopia_pi.models.weights import prepare, weights_digest
-
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    '" onmouseover="alert(1)',
-    "<svg/onload=alert(1)>",
-    "[press](javascript:alert(1))",
-    "![spy](https://example.org/spy.png)",
-    "[x]: https://example.org",
-    "<https://example.org>",
-    "a | b | c",
-    "**bold** _it_ `code` ~~gone~~",
-    "# heading",
-    "- list\n1. list\n> quote\n---\nlicense: mit\n---",
-    "```\nout of the fence\n```",
-    "&lt;b&gt; &#60;i&#62;",
-    "{{ 7 * 7 }} {% raw %} ${x}",
-    "Mia\u202egnp.exe\u200b\x1b[31m",
-    "\\*not\\* $$x$$",
-)
-
-TABLE = {"table", "thead", "tbody", "tr", "th", "td"}
 
 
 @pytest.fixture(scope="module")
@@ -63,54 +36,6 @@ def export(monkeypatch, capsys):
         return told.err if status else json.loads(told.out)
 
     return run
-
-
-def html_of(text: str) -> str:
-    return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text, of HTML."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.tags, self.attributes, self.text = set(), set(), ""
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.add(tag)
-        self.attributes |= {(tag, name, value) for name, value in attributes}
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def one_line(text: str) -> str:
-    shown = "".join(f"U+{ord(c):04X}" if c in "\u202e\u200b\x1b" else c for c in text)
-    return " ".join(shown.split())
-
-
-@pytest.mark.parametrize("words", HOSTILE)
-def test_others_words_read_as_themselves_wherever_they_stand(words):
-    for before, after, allowed in (("", "", {"p"}), ("- ", "", {"ul", "li"}), ("| a |\n|---|\n| ", " |", None)):
-        page = Page(html_of(f"{before}{literal(words)}{after}"))
-        assert page.tags <= (allowed or TABLE), page.tags
-        assert one_line(words) in " ".join(page.text.split())
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.text(st.sampled_from([*string.punctuation, *" ab01\n"]), max_size=24))
-def test_whatever_marks_are_strung_together_read_as_themselves(words):
-    page = Page(html_of(f"{literal(words)}"))
-    assert page.tags <= {"p"} and " ".join(page.text.split()) == " ".join(words.split())
-
-
-@pytest.mark.parametrize("words", HOSTILE)
-def test_an_example_cannot_leave_its_fence(words):
-    text = fenced({"said": words})
-    page = Page(html_of(f"{text}\nafter"))
-    assert page.tags == {"pre", "code", "p"} and page.attributes == {("code", "class", "language-json")}
-    assert json.loads(text.removeprefix("```json\n").removesuffix("\n```")) == {"said": words} and text.isascii()
 
 
 def test_an_adapters_card_is_read_by_the_hubs_own_class_and_says_what_the_run_says(toy, export, tmp_path):
@@ -292,21 +217,6 @@ def test_servers_keys_and_terms(export, tmp_path, monkeypatch):
     export(toy, "adapters", RUN, "--license", "mit")
     text = (toy.dir / "export/adapters/toy-bc/README.md").read_text()
     assert ModelCard(text).data.license == "mit" and "mit, as stated by whoever shares this" in text
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        ("openai:gpt-4", "openai:gpt-4"),
-        ("openai:Qwen/Q@http://127.0.0.1:1/v1?key=K", "openai:Qwen/Q"),
-        ("openai:/home/me/model@http://h/v1", "openai:model"),
-        ("local:/home/me/base+/home/me/adapter", "local:base+adapter"),
-        ("scripted:expert", "scripted:expert"),
-        ("payoff", "payoff"),
-    ],
-)
-def test_a_model_string_is_shown_without_addresses_and_places(given, shown):
-    assert shown_model(given) == shown
 
 
 @pytest.mark.parametrize("prompt_format", ["chat", "sotopia"])
