@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | push`."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from sotopia_pi.app.console import Lines
 from sotopia_pi.app.export_command import add_export
 from sotopia_pi.app.pipeline import Settings, StageFailed, run_pipeline
+from sotopia_pi.app.push import add_push
 from sotopia_pi.app.report import write_report
 from sotopia_pi.app.results import results_table, run_results
 from sotopia_pi.app.status import find_run, run_status, status_table
@@ -167,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("--run", required=True, help="the run that gets them, in outputs/RUN/sotopia/")
     imports.set_defaults(action=import_command)
     add_export(commands)
+    add_push(commands)
     return parser
 
 
