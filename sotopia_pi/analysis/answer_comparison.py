@@ -72,7 +72,7 @@ class Column:
 class AnswerComparison:
     """The whole form; it shows itself in JupyterLab and voila, and as a static page where no script runs.
 
-    talk_turns: gives task, side and turns of a talk that goes on elsewhere, or None; seed: the run's.
+    talk: gives the dialogue of a talk that goes on elsewhere, or None; seed: the run's.
     """
 
     def __init__(
@@ -95,9 +95,8 @@ class AnswerComparison:
 
     def _make_widgets(self, tasks: Sequence[SocialTask]) -> None:
         self.choice = TaskChoice(tasks, self._begin_anew)
-        self.columns = [
-            Column(self._company, name, self._take) for name in (self._company.names[0], self._company.latest)
-        ]
+        two = (self._company.names[0], self._company.latest)
+        self.columns = [Column(self._company, name, self._take) for name in two]
         self.action = ActionForm(self._ask, self._bad, "Ask both")
         self.opening = self._button("Ask both how they begin", lambda: self._ask(None))
         self.again = self._button("Ask both again", self._ask_again)

@@ -16,6 +16,7 @@ from sotopia_pi.analysis.escaping import plain
 from sotopia_pi.analysis.talk_forms import LABELS, ROW, ActionForm, AgentChoice, TaskChoice, said
 from sotopia_pi.analysis.talk_view import TALK_STYLE, ended_in_words, side_html, talk_html
 from sotopia_pi.analysis.transcripts import episode_html
+from sotopia_pi.stages.answers import Dialogue
 from sotopia_pi.stages.company import Company
 from sotopia_pi.stages.talk import Beginning, Talk, Unfinished
 from sotopia_pi.stages.talk_files import TalkFiles
@@ -51,6 +52,12 @@ class TalkPanel:
         self._set_buttons()
         if lacking:
             self._say(lacking, bad=True)
+
+    @property
+    def dialogue(self) -> Dialogue | None:
+        """Task, side and turns of the talk that goes on, to compare answers at this place of it."""
+        talk = self.talk
+        return Dialogue(talk.task, talk.beginning.side, self._rules, talk.turns) if talk else None
 
     def _make_widgets(self, tasks: Sequence[SocialTask]) -> None:
         self.choice = TaskChoice(tasks)
@@ -179,8 +186,8 @@ class TalkPanel:
         talk = Talk(beginning, task, policy, self._rules, self._note, self._hear, turns)
         if earlier and talk.id != earlier.id:
             raise ValueError(
-                f"talk {earlier.id} cannot go on: {beginning.agent!r} or the rules have changed since, and it would end "
-                f"as another talk. It stays on the disk; start a new one"
+                f"talk {earlier.id} cannot go on: {beginning.agent!r} or the rules have changed since, and it would "
+                f"end as another talk. It stays on the disk; start a new one"
             )
         self.talk = talk
         self.side_view.value = side_html(talk.seen)

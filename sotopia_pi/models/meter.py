@@ -15,8 +15,8 @@ class Tally:
     """What one role asked for so far.
 
     outcomes: replies by outcome; calls = their sum. retries: attempts beyond the first. tokens as servers report them,
-    which they do not for streams. usd: None where the model has no price, and before the first call. latency_s: sum over the
-    replies, in seconds.
+    which they do not for streams. usd: None where the model has no price, and before the first call. latency_s: sum
+    over the replies, in seconds.
     """
 
     model: str
