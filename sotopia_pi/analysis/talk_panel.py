@@ -22,6 +22,7 @@ from sotopia_pi.stages.talk import Beginning, Talk, Unfinished
 from sotopia_pi.stages.talk_files import TalkFiles
 from sotopia_pi.world.actions import Action
 from sotopia_pi.world.episode import Episode, Observation, Rules
+from sotopia_pi.world.ratings import Rating
 from sotopia_pi.world.tasks import SocialTask
 
 DRAW_EVERY_S = 0.06
@@ -117,7 +118,7 @@ class TalkPanel:
     def _begin(self, beginning: Beginning, task: SocialTask, earlier: Unfinished | None = None) -> None:
         self.talk = self.episode = None
         self.side_view.value = self.chat_view.value = ""
-        self._say(f"Opening {plain(beginning.agent)} …")
+        self._say(f"Opening {beginning.agent} … (a model on this machine takes some seconds the first time)")
         self._run(self._open(beginning, task, earlier))
 
     def _decide(self, action: Action) -> None:
@@ -219,10 +220,8 @@ class TalkPanel:
             return
         self._files.rate(ratings)
         self.chat_view.value = episode_html(talk.task, episode, ratings)
-        outcomes = sorted({rating.outcome for rating in ratings} or {"the rule cannot rate a task without payoffs"})
-        rated = outcomes == ["ok"]
-        told = "Saved and rated." if rated else f"Saved, but not rated: {', '.join(outcomes)}."
-        self._say(f"{over} {told}", bad=not rated)
+        why_not = _why_unrated(ratings)
+        self._say(f"{over} {f'Saved, but not rated: {why_not}' if why_not else 'Saved and rated.'}", bad=bool(why_not))
 
     def _note(self, seen: Observation) -> None:
         """It is somebody's turn: keep what there is, and show it."""
@@ -279,6 +278,17 @@ class TalkPanel:
 
     def _say(self, text: str, bad: bool = False) -> None:
         self.message.value = said(text, bad)
+
+
+def _why_unrated(ratings: Sequence[Rating]) -> str:
+    """Why an episode with these ratings has no scores, or "" where it has."""
+    if not ratings:
+        return "the rule cannot rate a task without payoffs; name a language model as judge."
+    if ratings[0].outcome == "ok":
+        return ""
+    last = ratings[0].raw[-1] if ratings[0].raw else {}
+    again = " Run All asks the judge again." if ratings[0].outcome == "api_error" else ""
+    return f"{ratings[0].outcome} ({last.get('problem') or 'no reason was kept'}).{again}"
 
 
 def _unfinished_label(talk: Unfinished) -> str:
