@@ -176,7 +176,7 @@ def test_a_talk_with_an_agent_that_was_retrained_since_stays_where_it_is(files):
     assert len(files.unfinished()) == 1
 
 
-@pytest.mark.parametrize("error", [ParameterError("role 'agent': no adapter"), MemoryError("too large")])
+@pytest.mark.parametrize("error", [ParameterError("no adapter folder"), MemoryError("too large")])
 def test_an_agent_that_cannot_be_opened_is_told_in_words(files, error):
     async def sitting():
         panel = opened(files, BC=error)

@@ -42,7 +42,7 @@ class Telling:
                 yield f" {word}"
                 await asyncio.sleep(0)
             yield reply
-        except GeneratorExit:
+        except (GeneratorExit, asyncio.CancelledError):
             self.given_up += 1
             raise
 

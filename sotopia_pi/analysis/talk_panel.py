@@ -26,7 +26,7 @@ from sotopia_pi.world.ratings import Rating
 from sotopia_pi.world.tasks import SocialTask
 
 DRAW_EVERY_S = 0.06
-"""Words that come faster than this are drawn together."""
+"""Words that come within this time, in seconds, are drawn together."""
 AFTER_FAILURE = "The talk so far is kept: press 'Ask for a reply again', or stop and go on later."
 
 
@@ -46,7 +46,8 @@ class TalkPanel:
         self.episode: Episode | None = None
         self._running: asyncio.Task | None = None
         self._coming: str | None = None
-        self._asked_at = self._first_at = self._drawn_at = 0.0
+        self._asked_at = self._first_at = 0.0
+        self._due: asyncio.TimerHandle | None = None
         self._lacking = lacking
         self._make_widgets(tasks)
         self._show_unfinished()
@@ -241,11 +242,13 @@ class TalkPanel:
         if text and not self._first_at:
             self._first_at = time.monotonic()
         self._coming = text
-        if not text or time.monotonic() - self._drawn_at >= DRAW_EVERY_S:
-            self._draw()
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(DRAW_EVERY_S, self._draw)
 
     def _draw(self) -> None:
-        self._drawn_at = time.monotonic()
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         if self.talk is not None:
             self.chat_view.value = talk_html(self.talk.seen, self._coming)
 
@@ -274,6 +277,7 @@ class TalkPanel:
     def _show_unfinished(self) -> None:
         talks = self._files.unfinished()
         self.earlier.options = [(_unfinished_label(talk), talk.id) for talk in talks]
+        self.earlier.value = talks[0].id if talks else None
         self._earlier_row.layout.display = "" if talks else "none"
 
     def _say(self, text: str, bad: bool = False) -> None:
