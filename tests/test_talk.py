@@ -45,11 +45,11 @@ async def together(talk: Talk, *actions: Action) -> Episode:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A policy that does these things, as an ordinary episode has it."""
+    """A policy that does in an ordinary episode what the person did, with the same digest and so the same seeds."""
 
     actions: tuple[Action, ...]
-    name: str = "prepared"
-    digest: str = "policy-prepared"
+    name: str = HUMAN
+    digest: str = Person.digest
 
     async def act(self, observation, seed):
         return Decision(self.actions[len(observation.turns) // 2])
@@ -73,9 +73,8 @@ def test_the_policy_is_asked_exactly_as_in_an_ordinary_episode_and_never_sees_wh
     prepared = Prepared((HELLO, OFFER, LEAVE))
     pair = (prepared, ordinary) if side == 0 else (ordinary, prepared)
     plan = EpisodePlan(TASK, pair, RULES, 1_700_000_000_000, 1, 1 - side, HUMAN)
-    played = asyncio.run(play(plan))
-    assert [turn.action for turn in played.turns] == [turn.action for turn in episode.turns]
-    assert [request.messages for request in live.chat.requests] == [r.messages for r in ordinary.chat.requests]
+    assert asyncio.run(play(plan)) == episode
+    assert live.chat.requests == ordinary.chat.requests, "every message, every seed"
     me, other = ("Ann", "Bea") if side == 0 else ("Bea", "Ann")
     prompts = repr(live.chat.requests)
     assert f"{CANARY}-{other}-secret" in prompts and f"{CANARY}-{other}-goal" in prompts
