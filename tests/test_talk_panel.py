@@ -279,3 +279,42 @@ def test_the_form_brings_its_static_twin_and_says_what_is_lacking(files):
     assert "<script" not in bundle["text/html"]
     empty = TalkPanel([], ToyCompany(BC=telling()), files, RULES, "run laptop is not made yet")
     assert "not made yet" in empty.message.value and "not made yet" in empty.static_html() and empty.start.disabled
+
+
+def test_what_one_cannot_do_now_is_not_shown_and_the_rest_is(files):
+    async def sitting():
+        panel = opened(files, BC=telling("Hi."))
+        rows = [panel.choice.widget, panel.agent.widget, panel._buttons, panel.action.widget]
+        before = [row.layout.display for row in rows]
+        panel.start.click()
+        await until(lambda: not panel.action.disabled, "the person's turn")
+        after = [row.layout.display for row in [panel._chooser, *rows]]
+        panel.stop.click()
+        return before, after
+
+    before, after = asyncio.run(sitting())
+    assert [bool(hidden == "none") for hidden in before] == [False, False, True, True]
+    assert [bool(hidden == "none") for hidden in after] == [True, False, False, False, False]
+
+
+def test_what_is_pressed_in_another_thread_is_done_where_the_talk_lives(files):
+    """JupyterLab delivers widget messages in subshells: threads with event loops of their own."""
+
+    def pressed(button):
+        async def there():
+            button.click()
+
+        asyncio.run(there())
+
+    async def sitting():
+        panel = opened(files, BC=telling("Hi."))
+        await asyncio.to_thread(pressed, panel.start)
+        await until(lambda: not panel.action.disabled, "the person's turn")
+        panel.action.words.value = "Hello."
+        await asyncio.to_thread(pressed, panel.action.send)
+        await until(lambda: "Hi." in panel.chat_view.value and not panel.action.disabled, "the reply")
+        await asyncio.to_thread(pressed, panel.end)
+        await over(panel)
+        return panel.episode
+
+    assert len(asyncio.run(sitting()).turns) == 3

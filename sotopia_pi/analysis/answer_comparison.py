@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from sotopia_pi.analysis.escaping import escaped
-from sotopia_pi.analysis.talk_forms import ROW, ActionForm, AgentChoice, TaskChoice, said
+from sotopia_pi.analysis.talk_forms import ActionForm, AgentChoice, Home, TaskChoice, row, said
 from sotopia_pi.analysis.talk_view import TALK_STYLE, answer_html, coming_answer_html, side_html, talk_html
 from sotopia_pi.stages.answers import Answer, Dialogue, answer, answer_seed, comparison_record
 from sotopia_pi.stages.company import Company
@@ -25,13 +25,12 @@ COLUMN = widgets.Layout(flex="1 1 20em", min_width="17em", padding="0 6px")
 class Column:
     """One of the two: who is asked, what came, and going on with it. taken: called with the answer to go on with."""
 
-    def __init__(self, company: Company, chosen: str, taken: Callable[[Answer], None]):
+    def __init__(self, home: Home, company: Company, chosen: str, taken: Callable[[Answer], None]):
         self._company = company
         self.answer: Answer | None = None
         self.agent = AgentChoice(company.names, chosen, "Ask")
         self.view, self.note = widgets.HTML(), widgets.HTML()
-        self.take = widgets.Button(description="Go on with this answer", layout=widgets.Layout(width="auto"))
-        self.take.on_click(lambda _: taken(self.answer))
+        self.take = home.button("Go on with this answer", lambda: taken(self.answer))
         self.widget = widgets.VBox([self.agent.widget, self.view, self.note, self.take], layout=COLUMN)
         self.clear()
 
@@ -84,6 +83,7 @@ class AnswerComparison:
         seed: int,
         talk: Callable[[], Dialogue | None] = lambda: None,
     ):
+        self._home = Home()
         self._company, self._files, self._rules, self._seed, self._talk = company, files, rules, seed, talk
         self._tasks = {task.id: task for task in tasks}
         self.dialogue: Dialogue | None = None
@@ -94,30 +94,25 @@ class AnswerComparison:
         self._begin_anew()
 
     def _make_widgets(self, tasks: Sequence[SocialTask]) -> None:
-        self.choice = TaskChoice(tasks, self._begin_anew)
+        self.choice = TaskChoice(tasks, lambda: self._home(self._begin_anew))
         two = (self._company.names[0], self._company.latest)
-        self.columns = [Column(self._company, name, self._take) for name in two]
-        self.action = ActionForm(self._ask, self._bad, "Ask both")
-        self.opening = self._button("Ask both how they begin", lambda: self._ask(None))
-        self.again = self._button("Ask both again", self._ask_again)
-        self.stop = self._button("Stop", self._stop)
-        self.save = self._button("Save this comparison", self._save)
-        self.anew = self._button("Empty the dialogue", self._begin_anew)
-        self.from_talk = self._button("Take the dialogue of the talk above", self._take_talk)
+        self.columns = [Column(self._home, self._company, name, self._take) for name in two]
+        self.action = ActionForm(self._home, self._ask, self._bad, "Ask both")
+        self.opening = self._home.button("Ask both how they begin", lambda: self._ask(None))
+        self.again = self._home.button("Ask both again", self._ask_again)
+        self.stop = self._home.button("Stop", self._stop)
+        self.save = self._home.button("Save this comparison", self._save)
+        self.anew = self._home.button("Empty the dialogue", self._begin_anew)
+        self.from_talk = self._home.button("Take the dialogue of the talk above", self._take_talk)
         self.side_view, self.dialogue_view, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        answers = widgets.HBox([column.widget for column in self.columns], layout=ROW)
-        buttons = widgets.HBox([self.opening, self.again, self.stop, self.save], layout=ROW)
-        source = widgets.HBox([self.from_talk, self.anew], layout=ROW)
+        answers = row([column.widget for column in self.columns])
+        buttons = row([self.opening, self.again, self.stop, self.save])
+        source = row([self.from_talk, self.anew])
         shown = [
             widgets.HTML(TALK_STYLE), self.choice.widget, source, self.side_view, self.dialogue_view,
             self.action.widget, answers, buttons, self.message,
         ]  # fmt: skip
         self.widget = widgets.VBox(shown, layout=widgets.Layout(max_width="70em"))
-
-    def _button(self, text: str, pressed: Callable[[], None]) -> widgets.Button:
-        button = widgets.Button(description=text, layout=widgets.Layout(width="auto"))
-        button.on_click(lambda _: pressed())
-        return button
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The live form, and beside it what a page without scripts shows instead."""

@@ -12,7 +12,6 @@ from sotopia_pi.world.tasks import SocialTask
 ORDER = ("first", "second")
 LONGEST_LABEL = 90
 """Most characters of a task in the list to choose from."""
-ROW = widgets.Layout(flex_flow="row wrap", align_items="center", width="100%")
 FIELD = widgets.Layout(width="auto", min_width="15em", flex="1 1 20em", max_width="100%")
 LABELS = {"description_width": "5.5em"}
 LAST_KEYS_S = 0.15
@@ -24,6 +23,31 @@ WORDS_FOR = {
     "leave": "Nothing more is needed; the talk ends",
     "none": "Nothing; you stay silent",
 }
+
+
+class Home:
+    """The event loop that a form lives in, from the cell that made it.
+
+    JupyterLab hands what a person presses to threads of their own (subshells), each with another loop, in which no
+    talk of this one can be woken. `Home()(work)` does the work where it belongs: at once, when that is here.
+    """
+
+    def __init__(self) -> None:
+        self._loop = _running_loop()
+
+    def __call__(self, work: Callable[[], None]) -> None:
+        here = _running_loop()
+        self._loop = self._loop or here
+        if here is self._loop:
+            work()
+        else:
+            self._loop.call_soon_threadsafe(work)
+
+    def button(self, text: str, pressed: Callable[[], None], style: str = "") -> widgets.Button:
+        """A button as wide as its words."""
+        made = widgets.Button(description=text, button_style=style, layout=widgets.Layout(width="auto"))
+        made.on_click(lambda _: self(pressed))
+        return made
 
 
 class TaskChoice:
@@ -38,7 +62,7 @@ class TaskChoice:
         self.task_id.observe(lambda _: self._name_sides(), "value")
         for field in (self.task_id, self.side):
             field.observe(lambda _: changed(), "value")
-        self.widget = widgets.HBox([self.task_id, self.side], layout=ROW)
+        self.widget = row([self.task_id, self.side])
 
     @property
     def task(self) -> SocialTask:
@@ -69,7 +93,7 @@ class AgentChoice:
             style=LABELS,
             layout=FIELD,
         )
-        self.widget = widgets.HBox([self.name, self.other], layout=ROW)
+        self.widget = row([self.name, self.other])
 
     @property
     def value(self) -> str:
@@ -79,16 +103,15 @@ class AgentChoice:
 class ActionForm:
     """What a person does at a turn: one of the five kinds of action and its words. decided: called with the action."""
 
-    def __init__(self, decided: Callable[[Action], None], refused: Callable[[str], None], button: str):
-        self._decided, self._refused = decided, refused
+    def __init__(self, home: Home, decided: Callable[[Action], None], refused: Callable[[str], None], button: str):
+        self._home, self._decided, self._refused = home, decided, refused
         kinds = ["speak", *(kind for kind in ACTION_TYPES if kind != "speak")]
         self.kind = widgets.Dropdown(options=kinds, layout=widgets.Layout(width="13em"))
         self.words = widgets.Text(placeholder=WORDS_FOR["speak"], layout=widgets.Layout(flex="1 1 16em", width="auto"))
-        self.send = widgets.Button(description=button, button_style="primary")
+        self.send = home.button(button, self._decide, "primary")
         self.kind.observe(lambda change: self._explain(change["new"]), "value")
-        self.send.on_click(lambda _: self._decide())
         self.words.on_msg(self._heard)
-        self.widget = widgets.HBox([self.kind, self.words, self.send], layout=ROW)
+        self.widget = row([self.kind, self.words, self.send])
 
     @property
     def disabled(self) -> bool:
@@ -106,7 +129,10 @@ class ActionForm:
 
     def _heard(self, _: object, content: Mapping[str, object], __: object) -> None:
         if content.get("event") == "submit":
-            asyncio.get_running_loop().call_later(LAST_KEYS_S, self._decide)
+            self._home(self._decide_soon)
+
+    def _decide_soon(self) -> None:
+        asyncio.get_running_loop().call_later(LAST_KEYS_S, self._decide)
 
     def _decide(self) -> None:
         if self.disabled:
@@ -116,6 +142,18 @@ class ActionForm:
             self._refused(f"Not sent: write some words for {kind!r}, or choose another kind of action.")
             return
         self._decided(Action(kind, "" if kind == "none" else words))
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def row(children: Sequence[widgets.Widget]) -> widgets.HBox:
+    """Side by side where there is room, else below each other. Each row has a layout of its own, to be hidden alone."""
+    return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"))
 
 
 def said(text: str, bad: bool = False) -> str:

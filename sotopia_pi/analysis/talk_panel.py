@@ -6,14 +6,14 @@ of its own. Whatever goes wrong is told in the form, and the talk so far stays o
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import ipywidgets as widgets
 
 from sotopia_pi.analysis.escaping import plain
-from sotopia_pi.analysis.talk_forms import LABELS, ROW, ActionForm, AgentChoice, TaskChoice, said
+from sotopia_pi.analysis.talk_forms import LABELS, ActionForm, AgentChoice, Home, TaskChoice, row, said
 from sotopia_pi.analysis.talk_view import TALK_STYLE, ended_in_words, side_html, talk_html
 from sotopia_pi.analysis.transcripts import episode_html
 from sotopia_pi.stages.answers import Dialogue
@@ -40,6 +40,7 @@ class TalkPanel:
     def __init__(
         self, tasks: Sequence[SocialTask], company: Company, files: TalkFiles, rules: Rules, lacking: str = ""
     ):
+        self._home = Home()
         self._company, self._files, self._rules = company, files, rules
         self._tasks = {task.id: task for task in tasks}
         self.talk: Talk | None = None
@@ -64,27 +65,22 @@ class TalkPanel:
     def _make_widgets(self, tasks: Sequence[SocialTask]) -> None:
         self.choice = TaskChoice(tasks)
         self.agent = AgentChoice(self._company.names, self._company.latest)
-        self.start = self._button("Start talking", self._start, "primary")
+        self.start = self._home.button("Start talking", self._start, "primary")
         self.earlier = widgets.Dropdown(description="Unfinished", style=LABELS, layout=widgets.Layout(width="28em"))
-        self.resume = self._button("Go on with it", self._resume)
-        self.action = ActionForm(self._decide, lambda text: self._say(text, bad=True), "Send")
-        self.stop_reply = self._button("Stop this reply", self._stop_reply)
-        self.again = self._button("Ask for a reply again", self._ask_again)
-        self.end = self._button("End and rate", self._end)
-        self.stop = self._button("Stop this talk", self._stop)
+        self.resume = self._home.button("Go on with it", self._resume)
+        self.action = ActionForm(self._home, self._decide, lambda text: self._say(text, bad=True), "Send")
+        self.stop_reply = self._home.button("Stop this reply", self._stop_reply)
+        self.again = self._home.button("Ask for a reply again", self._ask_again)
+        self.end = self._home.button("End and rate", self._end)
+        self.stop = self._home.button("Stop this talk", self._stop)
         self.message, self.side_view, self.chat_view = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self._earlier_row = widgets.HBox([self.earlier, self.resume], layout=ROW)
-        start_row = widgets.HBox([self.start], layout=ROW)
+        self._earlier_row = row([self.earlier, self.resume])
+        start_row = row([self.start])
         self._chooser = widgets.VBox([self.choice.widget, self.agent.widget, start_row, self._earlier_row])
-        self._buttons = widgets.HBox([self.stop_reply, self.again, self.end, self.stop], layout=ROW)
+        self._buttons = row([self.stop_reply, self.again, self.end, self.stop])
         style = widgets.HTML(TALK_STYLE)
         shown = [style, self._chooser, self.side_view, self.chat_view, self.action.widget, self._buttons, self.message]
         self.widget = widgets.VBox(shown, layout=widgets.Layout(max_width="62em"))
-
-    def _button(self, text: str, pressed: Callable[[], None], style: str = "") -> widgets.Button:
-        button = widgets.Button(description=text, button_style=style, layout=widgets.Layout(width="auto"))
-        button.on_click(lambda _: pressed())
-        return button
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The live form, and beside it what a page without scripts shows instead."""
