@@ -74,7 +74,7 @@ def widest_pairs(index: EpisodeIndex, stage: str = EVALUATION_STAGE) -> list[Pai
     ):
         if wanted.any():
             one = both.loc[place]
-            reason = f"{last} did {abs(gain[place]):.1f} points of goal {word} than base, more than on any other task."
+            reason = f"{last} did {abs(gain[place]):.1f} points of goal {word} than base, the most of {len(both)} plays of both."
             found.append(Pair(int(one["row_first"]), int(one["row_second"]), reason))
     return found
 

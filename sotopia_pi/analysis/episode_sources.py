@@ -6,8 +6,11 @@ from pathlib import Path
 
 from sotopia_pi.analysis.tables import TASKS_STAGE
 from sotopia_pi.store.manifest import Manifest, file_sha256
+from sotopia_pi.store.params import find_stage
 from sotopia_pi.store.stage import Stage
 
+PLAYING = ("02_expert_episodes", "04_agent_episodes", "06_social_evaluation", "07_safety", "12_talk_to_the_agent")
+"""Stages in which episodes are played."""
 EPISODES, TASKS = "episodes.jsonl", "tasks.jsonl"
 RATINGS = ("ratings.jsonl", "judge_ratings.jsonl")
 """Files of ratings beside the episodes; the judge of the first that is there gives the scores to filter by."""
@@ -38,14 +41,14 @@ class Sources:
 
 
 def find_sources(stage: Stage, names: Iterable[str]) -> Sources:
-    """The episodes files of these stages, read through a stage so that its key knows them.
+    """Episodes files of these stages of PLAYING, by name or number, read through a stage so that its key knows them.
 
     A stage that runs later than this one (people's talks) is looked at as it lies there and is no part of the key.
-    Raises ValueError where a file is not what its stage's manifest names.
+    Raises ParameterError for a name that is no such stage, ValueError where a file is not what its stage wrote.
     """
     found, missing = [], {}
     drawn = stage.manifest_of(TASKS_STAGE, [TASKS])
-    for name in dict.fromkeys(names):
+    for name in dict.fromkeys(find_stage(name, PLAYING) for name in names):
         earlier = name < stage.name
         manifest = stage.manifest_of(name, [EPISODES, *RATINGS, TASKS]) if earlier else None
         folder = stage.run_dir / name

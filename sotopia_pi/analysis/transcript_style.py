@@ -56,7 +56,7 @@ _RULES = {
     ".raw": "font:.85em monospace",
     ".played": "display:flex;flex-wrap:wrap;gap:0 1.4em;align-items:flex-start",
     ".played .turns": "flex:3 1 26em",
-    ".outcome": "border-top:1px solid var(--line);padding-top:.5em;flex:1 1 18em",
+    ".outcome": "border-top:1px solid var(--line);padding-top:.5em;flex:1 1 18em;position:sticky;top:0",
     ".outcome td.why": "border-top:0;padding:0 .6em .3em",
     ".outcome dl": "margin:.1em 0",
     "table": "border-collapse:collapse;font-size:.87em;color:inherit",
