@@ -146,7 +146,7 @@ def test_a_page_without_scripts_gets_the_lists_first_page(browser):
 
 @pytest.mark.parametrize("text", [*HOSTILE, "</option></select><script>x</script>", "<style>*{display:none}</style>"])
 def test_hostile_text_stays_text_in_every_part_of_the_page(tmp_path, text):
-    run = made_run(project(tmp_path), "hostile")
+    run = project(tmp_path) / "outputs" / "hostile"
     task, episode, ratings = hostile_case(text)
     folder = run / "06_social_evaluation"
     again = [replace(ratings[0], id="again", judge="payoff")]
@@ -186,8 +186,10 @@ def test_the_notebook_says_what_is_missing(run, tmp_path, capsys, there):
         complete(tmp_path / "outputs/none/01_social_tasks")
     folder = run_cells(tmp_path, NAME, run="none")
     said = capsys.readouterr().out
-    assert "06_social_evaluation: not complete yet" in said and "There is no episode to show yet" in said
     assert read_manifest(folder)["items"]["chosen.jsonl"] == []
+    assert "06_social_evaluation: not complete yet" in said and "sotopia-pi status none" in said
+    browser = EpisodeBrowser(opened(tmp_path, "none"), tmp_path)
+    assert "There is no episode to show yet" in browser.view.value and "not complete yet" in browser.static_html()
 
 
 def test_the_notebook_opens_the_episode_that_is_asked_for(run, tmp_path, capsys):

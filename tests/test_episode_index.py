@@ -86,7 +86,7 @@ def test_an_index_is_made_once_and_again_only_when_a_file_has_changed(run, index
 def test_a_file_that_changed_under_an_open_page_is_noticed(run, index):
     path = run / EVALUATION / "episodes.jsonl"
     first, *others = items(run, EVALUATION, "episodes.jsonl")
-    write_items(path, [first | {"failure": "x"}, *others])
+    write_items(path, [first | {"failure": "a longer line"}, *others])
     row = index.row_of(others[0]["id"])
     with pytest.raises(ValueError, match="Run all cells again"):
         index.transcript(row)

@@ -68,13 +68,13 @@ def widest_pairs(index: EpisodeIndex, stage: str = EVALUATION_STAGE) -> list[Pai
     first, second = (rows[rows["variant"] == name][[*keys, "row", "agent_goal"]] for name in ("base", last))
     both = first.merge(second, on=keys, suffixes=("_first", "_second"))
     gain = both["agent_goal_second"] - both["agent_goal_first"]
+    ends = [both.loc[gain.idxmax()], both.loc[gain.idxmin()]] if len(both) else []
     found = []
-    for place, word, wanted in (
-        ((gain.idxmax(), "better", gain > 0), (gain.idxmin(), "worse", gain < 0)) if len(gain) else ()
-    ):
-        if wanted.any():
-            one = both.loc[place]
-            reason = f"{last} did {abs(gain[place]):.1f} points of goal {word} than base, the most of {len(both)} plays of both."
+    for one, sign in zip(ends, (1, -1), strict=False):
+        apart = one["agent_goal_second"] - one["agent_goal_first"]
+        if apart * sign > 0:
+            told = f"{abs(apart):.1f} points of goal {'better' if sign > 0 else 'worse'} than base"
+            reason = f"{last} did {told}, the most of {len(both)} plays of both."
             found.append(Pair(int(one["row_first"]), int(one["row_second"]), reason))
     return found
 
@@ -99,7 +99,7 @@ def chosen_table(index: EpisodeIndex, chosen: Iterable[Chosen]) -> pd.DataFrame:
 def chosen_html(index: EpisodeIndex, chosen: Sequence[Chosen]) -> str:
     """A static page part: a list of contents, then every transcript with its anchor `#episode-<id>`. No script."""
     if not chosen:
-        return f"<p>No episode to choose from. {escaped(index.sources.words())}</p>"
+        return f"<p>No episode to choose from. {escaped(index.words())}</p>"
     table = chosen_table(index, chosen).to_dict("records")
     listed = "".join(
         f'<li><a href="#{anchor(line["episode_id"])}">{escaped(line["variant"])} · {escaped(line["task"])}</a>: '

@@ -231,7 +231,7 @@ class EpisodeBrowser:
 
     def _nothing(self) -> str:
         if not len(self.index):
-            return f"<p><b>There is no episode to show yet.</b> {escaped(self.index.sources.words())}</p>"
+            return f"<p><b>There is no episode to show yet.</b> {escaped(self.index.words())}</p>"
         return "<p>No episode passes the filters. Take one of them away.</p>"
 
     def _say(self, text: str, bad: bool = False) -> None:

@@ -93,7 +93,7 @@ def _task_is(frame: pd.DataFrame, text: str) -> np.ndarray:
     for name in ("codename", "template"):
         names = frame[name].cat.categories
         hits = np.fromiter((wanted in one.casefold() for one in names), bool, len(names))
-        keep |= hits[frame[name].cat.codes.to_numpy()] if len(hits) else False
+        keep = keep | hits[frame[name].cat.codes.to_numpy()]
     return keep
 
 

@@ -64,6 +64,7 @@ class StageIndex:
             make_index(source, folder)
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         self.source = source
+        self.ids: list[str] = header["ids"]
         self.names: dict[str, list[str]] = header["names"]
         self.without_task: int = header["without_task"]
         self.rows, self.rated, self.tasks = (np.load(folder / f"{name}.npy") for name in ("rows", "ratings", "tasks"))
@@ -116,7 +117,8 @@ class EpisodeIndex:
     def words(self) -> str:
         """What is shown, in a line or two for a page."""
         lost = f" {self.without_task} left out: their task is not there." if self.without_task else ""
-        return f"{len(self):,} episodes. {self.sources.words()}{lost}"
+        hint = "" if len(self) else f" How far the run is: sotopia-pi status {self.run}"
+        return f"{len(self):,} episodes. {self.sources.words()}{lost}{hint}"
 
     def counts(self) -> dict[str, int]:
         """Episodes by stage, those left out, and stages without any, for the table of counts."""
@@ -183,7 +185,7 @@ class EpisodeIndex:
         stages = pd.Categorical.from_codes(
             np.repeat(np.arange(len(parts)), np.diff(self._first)), [part.source.stage for part in parts]
         )
-        columns: dict[str, Any] = {"stage": stages, "id": _joined(part.rows["id"] for part in parts).astype(str)}
+        columns: dict[str, Any] = {"stage": stages, "id": [one for part in parts for one in part.ids]}
         for name in TASK_NAMED:
             columns[name] = _category(parts, name, [part.tasks[name][part.rows["task_row"]] for part in parts])
         for name in ("hard", "has_zone"):

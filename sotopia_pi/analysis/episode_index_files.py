@@ -3,8 +3,8 @@
 Made once from a stage's JSON Lines and used as long as these are the same bytes. It is a cache and no result: whoever
 deletes it loses the seconds it takes to make it.
 
-header.json  what it was made from, and the names behind the numbers in the columns
-rows.npy     one row an episode (`row_type`), in file order
+header.json  what it was made from, the episodes' ids, and the names behind the numbers in the columns
+rows.npy     one row an episode (ROW), in file order
 ratings.npy  one row a rating (RATING), by episode
 tasks.npy    one row a task that was played (TASK)
 text.bin     per episode what was said, in UTF-8 and in lower case, up to its `text_end`; task_text.bin alike
@@ -38,13 +38,10 @@ BOTH = -1
 """Side under study where both are."""
 
 
-def row_type(longest_id: int) -> np.dtype:
-    """Columns of an episode. side: 0, 1 or BOTH; deal: 1, 0 or -1 where unknown; scores: NaN where missing."""
-    counts = [(name, "i4") for name in ("repeat", "n_turns", "n_failed", "task_row")]
-    scores = [(name, "f4") for name in SCORE_COLUMNS]
-    small = [("side", "i1"), ("deal", "i1")]
-    named = [(name, "i4") for name in NAMED]
-    return np.dtype([("id", f"S{max(1, longest_id)}"), *named, *small, *counts, *scores, ("text_end", "i8"), *PLACE])
+_NUMBERS = [(name, "i4") for name in (*NAMED, "repeat", "n_turns", "n_failed", "task_row")]
+_SMALL = [("side", "i1"), ("deal", "i1")]
+ROW = np.dtype([*_NUMBERS, *_SMALL, *((name, "f4") for name in SCORE_COLUMNS), ("text_end", "i8"), *PLACE])
+"""Columns of an episode. side: 0, 1 or BOTH; deal: 1, 0 or -1 where unknown; scores: NaN where missing."""
 
 
 def plain(text: str) -> str:
@@ -88,6 +85,7 @@ class _Maker:
     def __init__(self, source: Source):
         self.source = source
         self.names = {name: _Names() for name in (*NAMED, *TASK_NAMED, "judge")}
+        self.ids: list[str] = []
         self.without_task = 0
 
     def write(self, folder: Path) -> None:
@@ -98,13 +96,12 @@ class _Maker:
             rows, rated = self._rows(ratings, tasks, played, text)
         with (folder / "task_text.bin").open("wb") as text:
             task_rows = [self._task(*tasks[task_id], text) for task_id in played]
-        longest = max((len(row[0]) for row in rows), default=0)
-        np.save(folder / "rows.npy", np.array(rows, row_type(longest)))
+        np.save(folder / "rows.npy", np.array(rows, ROW))
         np.save(folder / "ratings.npy", np.array(rated, RATING))
         np.save(folder / "tasks.npy", np.array(task_rows, TASK))
         names = {column: list(names) for column, names in self.names.items()}
         header = {"schema": SCHEMA, "made_from": dict(self.source.digests), "without_task": self.without_task}
-        (folder / HEADER).write_text(json.dumps({**header, "names": names}, ensure_ascii=False), encoding="utf-8")
+        (folder / HEADER).write_text(json.dumps({**header, "ids": self.ids, "names": names}), encoding="utf-8")
 
     def _ratings(self) -> dict[str, list[tuple[int, int, int, dict[str, Any]]]]:
         """Episode id -> (file number, start, length, rating without what the judge wrote) in file order."""
@@ -127,6 +124,7 @@ class _Maker:
             given = ratings.get(episode["id"], [])
             text.write(_text(_said(episode, [record for *_, record in given])))
             place = (played[episode["task_id"]], text.tell(), start, length)
+            self.ids.append(episode["id"])
             for number, at, size, record in given:
                 goal = _score(record, "goal")
                 rated.append((len(rows), record["side"], self.names["judge"][record["judge"]], goal, number, at, size))
@@ -141,14 +139,13 @@ class _Maker:
         deals = [record["parts"]["deal"] for record in by_side.values() if record["parts"].get("deal") is not None]
         named = (episode["tag"], episode["ending"], episode["outcome"], _missing(episode, by_side, side))
         return (
-            episode["id"].encode(),
             *(self.names[column][name] for column, name in zip(NAMED, named, strict=True)),
-            side,
-            int(deals[0]) if deals else -1,
             episode["repeat"],
             len(episode["turns"]),
             sum(turn.get("failed", False) for turn in episode["turns"]),
             task_row,
+            side,
+            int(deals[0]) if deals else -1,
             *_scores(by_side, side),
             text_end,
             *place,
