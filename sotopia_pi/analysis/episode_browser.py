@@ -18,6 +18,7 @@ from sotopia_pi.analysis.episode_index_files import ROLES, SCORES
 from sotopia_pi.analysis.episode_table import export_selection, heading, line, table_html, table_rows
 from sotopia_pi.analysis.escaping import escaped
 from sotopia_pi.analysis.transcript_style import PAIR_STYLE
+from sotopia_pi.analysis.transcripts import Transcript
 from sotopia_pi.world.ratings import DIMENSIONS
 
 ANY = ""
@@ -218,16 +219,20 @@ class EpisodeBrowser:
         self._quiet = True
         self.address.value = self.index.address(self.at)
         self._quiet = False
-        mine = self.index.transcript(self.at, self.index.address(self.at)).html()
+        mine = self._transcript(self.at).html()
         if self.beside.value == ALONE:
             self.view.value = mine
             return
         other = self.index.same_play(self.at, self.beside.value)
         theirs = f"<p>{escaped(self.beside.value)} has not played this task from this side.</p>"
         if other is not None:
-            theirs = self.index.transcript(other, self.index.address(other)).html(styled=False)
+            theirs = self._transcript(other).html(styled=False)
         pair = f'<div class="sotopia-pair"><div>{mine}</div><div>{theirs}</div></div>'
         self.view.value = f"<style>{PAIR_STYLE}</style>{pair}"
+
+    def _transcript(self, row: int) -> Transcript:
+        """The episode with its variant and its address on top."""
+        return self.index.transcript(row, f"{self.index.frame['variant'].iat[row]}, {self.index.address(row)}")
 
     def _nothing(self) -> str:
         if not len(self.index):
@@ -266,7 +271,14 @@ def _controls(index: EpisodeIndex) -> dict[str, widgets.ValueWidget]:
     found["score"] = widgets.Dropdown(description="score", options=SCORES, value="goal", layout=NARROW)
     found["role"] = widgets.Dropdown(description="of the", options=ROLES, layout=NARROW)
     found["range"] = widgets.FloatRangeSlider(
-        description="between", min=low, max=high, step=0.1, value=(low, high), continuous_update=False, layout=NARROW
+        description="between",
+        min=low,
+        max=high,
+        step=0.1,
+        value=(low, high),
+        readout_format=".1f",
+        continuous_update=False,
+        layout=widgets.Layout(width="300px"),
     )
     found["by"] = widgets.Dropdown(description="sort by", options=SORTS, layout=NARROW)
     found["descending"] = widgets.Checkbox(

@@ -21,9 +21,12 @@ import numpy as np
 
 from sotopia_pi.analysis.episode_sources import Source
 from sotopia_pi.store.items import CorruptLine
+from sotopia_pi.store.manifest import file_sha256
 from sotopia_pi.world.ratings import DIMENSIONS
 
 SCHEMA = "episode_index/1"
+MADE_BY = file_sha256(Path(__file__))
+"""An index made by another state of this module is made anew, whatever that changed."""
 HEADER = "header.json"
 SCORES = (*DIMENSIONS, "overall")
 ROLES = ("agent", "partner")
@@ -50,12 +53,12 @@ def plain(text: str) -> str:
 
 
 def is_current(folder: Path, source: Source) -> bool:
-    """Whether an index was made from these very files, by this layout."""
+    """Whether an index was made from these very files, by this very code."""
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return header.get("schema") == SCHEMA and header.get("made_from") == dict(source.digests)
+    return header.get("made_by") == MADE_BY and header.get("made_from") == dict(source.digests)
 
 
 def make_index(source: Source, folder: Path) -> None:
@@ -100,8 +103,15 @@ class _Maker:
         np.save(folder / "ratings.npy", np.array(rated, RATING))
         np.save(folder / "tasks.npy", np.array(task_rows, TASK))
         names = {column: list(names) for column, names in self.names.items()}
-        header = {"schema": SCHEMA, "made_from": dict(self.source.digests), "without_task": self.without_task}
-        (folder / HEADER).write_text(json.dumps({**header, "ids": self.ids, "names": names}), encoding="utf-8")
+        header = {
+            "schema": SCHEMA,
+            "made_by": MADE_BY,
+            "made_from": dict(self.source.digests),
+            "without_task": self.without_task,
+            "ids": self.ids,
+            "names": names,
+        }
+        (folder / HEADER).write_text(json.dumps(header), encoding="utf-8")
 
     def _ratings(self) -> dict[str, list[tuple[int, int, int, dict[str, Any]]]]:
         """Episode id -> (file number, start, length, rating without what the judge wrote) in file order."""

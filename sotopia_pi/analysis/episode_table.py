@@ -17,18 +17,28 @@ SPACE = "\N{NO-BREAK SPACE}"
 """What keeps columns apart in a list's options, where plain spaces would run together."""
 SIDES = {0: "first", 1: "second", -1: "both"}
 DEALS = {1: "deal", 0: "no deal", -1: ""}
-WIDTHS = {"stage": 5, "variant": 18, "task": 30, "speaks": 6, "score": 6, "other": 6, "deal": 7, "turns": 5, "note": 22}
+WIDTHS = {
+    "stage": 5,
+    "variant": 18,
+    "task": 30,
+    "speaks": 6,
+    "score": 7,
+    "other": 7,
+    "deal": 7,
+    "turns": 5,
+    "ending": 24,
+}
 """Columns of a line and how many characters each has; `score` is the one asked for, `other` the other side's."""
 
 
 def table_rows(index: EpisodeIndex, rows: Sequence[int], chosen: Filter) -> list[dict[str, str]]:
-    """The columns of WIDTHS for some rows, as text. note: how it ended, and what failed."""
+    """The columns of WIDTHS for some rows, as text. ending: with what failed."""
     own = score_column(chosen)
     other = score_column(Filter(score=chosen.score, role="partner" if chosen.role == "agent" else "agent"))
     found = []
     for one in index.frame.iloc[list(rows)].to_dict("records"):
-        note = one["ending"] if one["outcome"] == "completed" else one["outcome"]
-        note += f", {one['n_failed']} unreadable" if one["n_failed"] else ""
+        ending = one["ending"] if one["outcome"] == "completed" else one["outcome"]
+        ending += f", {one['n_failed']} unreadable" if one["n_failed"] else ""
         found.append(
             {
                 "stage": one["stage"].partition("_")[0],
@@ -39,7 +49,7 @@ def table_rows(index: EpisodeIndex, rows: Sequence[int], chosen: Filter) -> list
                 "other": _number(one[other]),
                 "deal": DEALS[one["deal"]],
                 "turns": str(one["n_turns"]),
-                "note": note.replace("_", " "),
+                "ending": ending.replace("_", " "),
             }
         )
     return found
