@@ -96,4 +96,4 @@ def test_without_the_evaluation_there_is_nothing_to_choose_and_the_page_says_so(
     index = opened(project(tmp_path / "p"), "none")
     assert choose(index) == [] and widest_pairs(index) == [] and chosen_table(index, []).empty
     assert "06_social_evaluation: not complete yet" in chosen_html(index, [])
-    assert "No task that base" in pairs_html(index, [])
+    assert "No task on which base" in pairs_html(index, [])

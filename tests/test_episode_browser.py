@@ -185,11 +185,12 @@ def test_the_notebook_says_what_is_missing(run, tmp_path, capsys, there):
         write_items(tmp_path / "outputs/none/01_social_tasks/tasks.jsonl", items(run, "01_social_tasks", "tasks.jsonl"))
         complete(tmp_path / "outputs/none/01_social_tasks")
     folder = run_cells(tmp_path, NAME, run="none")
-    said = capsys.readouterr().out
     assert read_manifest(folder)["items"]["chosen.jsonl"] == []
-    assert "06_social_evaluation: not complete yet" in said and "sotopia-pi status none" in said
+    assert "not there: 06_social_evaluation" in capsys.readouterr().out
     browser = EpisodeBrowser(opened(tmp_path, "none"), tmp_path)
-    assert "There is no episode to show yet" in browser.view.value and "not complete yet" in browser.static_html()
+    for html in (browser.view.value, browser.static_html()):
+        assert "There is no episode to show yet" in html and "sotopia-pi status none" in html
+        assert "06_social_evaluation: not complete yet" in html
 
 
 def test_the_notebook_opens_the_episode_that_is_asked_for(run, tmp_path, capsys):

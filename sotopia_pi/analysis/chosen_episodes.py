@@ -112,13 +112,18 @@ def chosen_html(index: EpisodeIndex, chosen: Sequence[Chosen]) -> str:
         )
         for one, line in zip(chosen, table, strict=True)
     )
-    return f"<style>{STYLE}</style><ol>{listed}</ol>{shown}"
+    undisputed = (
+        "" if len(index.gaps()) else "<p>No side was rated by the rule and by a judge, so none is disputed.</p>"
+    )
+    return f"<style>{STYLE}</style><ol>{listed}</ol>{undisputed}{shown}"
 
 
 def pairs_html(index: EpisodeIndex, pairs: Sequence[Pair]) -> str:
     """The pairs, each with two transcripts beside each other."""
     parts = (
-        [f"<style>{STYLE}{PAIR_STYLE}</style>"] if pairs else ["<p>No task that base and a trained variant played.</p>"]
+        [f"<style>{STYLE}{PAIR_STYLE}</style>"]
+        if pairs
+        else ["<p>No task on which base and a trained variant both played and differ.</p>"]
     )
     for pair in pairs:
         sides = "".join(f"<div>{_named(index, row)}</div>" for row in (pair.first, pair.second))

@@ -120,7 +120,7 @@ class EpisodeBrowser:
         reading = widgets.HBox([b["previous"], b["next"], self.beside, b["same_task"], self.address], layout=across)
         return widgets.VBox(
             [
-                widgets.HTML(LIST_STYLE),
+                widgets.HTML(f"{LIST_STYLE}<p>{escaped(self.index.words())}</p>"),
                 widgets.HBox([*self.controls.values(), b["clear"], b["export"]], layout=across),
                 self.message,
                 pages,
