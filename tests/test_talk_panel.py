@@ -283,7 +283,7 @@ def test_what_is_still_being_said_cannot_become_markup_either():
 def test_a_task_to_choose_is_one_line_of_plain_text():
     told = TASK.scenario.text + "\n" + HOSTILE
     (label, _), *_ = TaskChoice([replace(TASK, scenario=replace(TASK.scenario, text=told))]).task_id.options
-    assert label.startswith("1. bargaining: A lamp is for sale. <script>") and label.endswith("[U+202E]")
+    assert label.startswith("1. bargaining: A lamp is for sale. <script>") and label.endswith("U+202E")
 
 
 @pytest.mark.parametrize(

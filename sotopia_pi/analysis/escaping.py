@@ -20,18 +20,20 @@ def escaped(text: object) -> str:
     return "<br>".join("".join(_shown(c) for c in line) for line in _LINE_BREAKS.split(str(text)))
 
 
-def plain(text: object) -> str:
-    """A text on one line for places that show text and no markup, such as a list to choose from: what `escaped` shows
-    by its number is shown by its number here too."""
+def visible(text: object) -> str:
+    """A text on one line for a place that takes no markup (an option of a list): hidden characters by their number."""
     return "".join(
-        f"[U+{ord(c):04X}]" if unicodedata.category(c) in _HIDDEN_KINDS else c
-        for c in _LINE_BREAKS.sub(" ", str(text)).replace("\t", " ")
+        f"U+{ord(c):04X}" if _is_hidden(c) else c for c in _LINE_BREAKS.sub(" ", str(text)).replace("\t", " ")
     )
 
 
 def _shown(character: str) -> str:
     if character == "\t":
         return " "
-    if unicodedata.category(character) in _HIDDEN_KINDS:
+    if _is_hidden(character):
         return f'<span class="hidden-character">U+{ord(character):04X}</span>'
     return html.escape(character, quote=True)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN_KINDS

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
 
-from sotopia_pi.analysis.escaping import escaped, plain
+from sotopia_pi.analysis.escaping import escaped, visible
 from sotopia_pi.world.actions import ACTION_TYPES, Action
 from sotopia_pi.world.tasks import SocialTask
 
@@ -72,7 +72,7 @@ class TaskChoice:
     def _name_sides(self) -> None:
         if self.task_id.value is not None:
             kept, people = self.side.value or 0, self.task.characters
-            self.side.options = [(plain(f"{people[s].name}, who speaks {order}"), s) for s, order in enumerate(ORDER)]
+            self.side.options = [(visible(f"{people[s].name}, who speaks {order}"), s) for s, order in enumerate(ORDER)]
             self.side.value = kept
 
 
@@ -80,7 +80,7 @@ class AgentChoice:
     """Whom to talk to: a name of the run, or any model string."""
 
     def __init__(self, names: Sequence[str], chosen: str, description: str = "Talk to"):
-        options = [(plain(name), name) for name in names]
+        options = [(visible(name), name) for name in names]
         self.name = widgets.Dropdown(
             options=options,
             value=chosen if chosen in names else names[0],
@@ -165,4 +165,4 @@ def said(text: str, bad: bool = False) -> str:
 
 def _label(task: SocialTask) -> str:
     head = f"{task.family}{', hard' if task.hard else ''}: {task.scenario.text}"
-    return plain(head if len(head) <= LONGEST_LABEL else f"{head[: LONGEST_LABEL - 1]}…")
+    return visible(head if len(head) <= LONGEST_LABEL else f"{head[: LONGEST_LABEL - 1]}…")

@@ -12,7 +12,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from sotopia_pi.analysis.escaping import escaped, plain
+from sotopia_pi.analysis.escaping import escaped, visible
 from sotopia_pi.analysis.talk_forms import LABELS, ActionForm, AgentChoice, Home, TaskChoice, row, said
 from sotopia_pi.analysis.talk_view import TALK_STYLE, ended_in_words, side_html, talk_html
 from sotopia_pi.analysis.transcripts import episode_html
@@ -293,4 +293,4 @@ def _why_unrated(ratings: Sequence[Rating]) -> str:
 
 def _unfinished_label(talk: Unfinished) -> str:
     began = datetime.fromtimestamp(talk.beginning.started_ms / 1000, UTC)
-    return plain(f"{began:%Y-%m-%d %H:%M} UTC, with {talk.beginning.agent}, {len(talk.turns)} turns")
+    return visible(f"{began:%Y-%m-%d %H:%M} UTC, with {talk.beginning.agent}, {len(talk.turns)} turns")
