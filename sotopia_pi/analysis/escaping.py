@@ -9,6 +9,8 @@ STANDS_ALONE = "tex2jax_ignore mathjax_ignore"
 
 _LINE_BREAKS = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 _HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs"}
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Joiners, fillers and a blank pattern: letters and marks by their kind, yet nothing to see."""
 
 
 def escaped(text: object) -> str:
@@ -20,9 +22,27 @@ def escaped(text: object) -> str:
     return "<br>".join("".join(_shown(c) for c in line) for line in _LINE_BREAKS.split(str(text)))
 
 
+def attribute(text: object) -> str:
+    """The same for the value of an attribute or a title, where no element can stand; line breaks become spaces."""
+    return html.escape(visible(_LINE_BREAKS.sub(" ", str(text)).replace("\t", " ")), quote=True)
+
+
+def visible(text: object, keep: str = "") -> str:
+    """Plain text in which hidden characters stand by their number. keep: characters that are left as they are."""
+    return "".join(c if c in keep or not _is_hidden(c) else _number(c) for c in str(text))
+
+
 def _shown(character: str) -> str:
     if character == "\t":
         return " "
-    if unicodedata.category(character) in _HIDDEN_KINDS:
-        return f'<span class="hidden-character">U+{ord(character):04X}</span>'
+    if _is_hidden(character):
+        return f'<span class="hidden-character">{_number(character)}</span>'
     return html.escape(character, quote=True)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN_KINDS or character in _BLANK_LETTERS
+
+
+def _number(character: str) -> str:
+    return f"U+{ord(character):04X}"

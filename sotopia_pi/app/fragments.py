@@ -2,8 +2,9 @@
 
 import base64
 from collections.abc import Container, Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
+
+from sotopia_pi.analysis.escaping import attribute, escaped
 
 
 class Html(str):
@@ -14,12 +15,12 @@ class Html(str):
 
 def link(address: str, words: str) -> Html:
     """A link. address: relative to the page."""
-    return Html(f'<a href="{escape(address)}">{escape(words)}</a>')
+    return Html(f'<a href="{attribute(address)}">{escaped(words)}</a>')
 
 
 def picture(png: bytes, words: str) -> Html:
     """A picture inside the page. words: what it shows, for those who do not see it."""
-    return Html(f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(words)}">')
+    return Html(f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{attribute(words)}">')
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Container[int] = ()) -> Html:
@@ -31,18 +32,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Container
 
 def facts(known: Mapping[str, Any]) -> Html:
     """Names and values as a table of two columns; mappings inside become tables inside."""
-    rows = "".join(f"<tr><th>{escape(str(key))}</th><td>{_value(value)}</td></tr>" for key, value in known.items())
+    rows = "".join(f"<tr><th>{escaped(key)}</th><td>{_value(value)}</td></tr>" for key, value in known.items())
     return Html(f'<div class="table"><table><tbody>{rows}</tbody></table></div>')
 
 
 def details(summary: str, inside: Html) -> Html:
     """A part that opens on a click."""
-    return Html(f"<details><summary>{escape(summary)}</summary>{inside}</details>")
+    return Html(f"<details><summary>{escaped(summary)}</summary>{inside}</details>")
 
 
 def warning(words: str) -> Html:
     """A paragraph that cannot be overlooked."""
-    return Html(f'<p class="missing">{escape(words)}</p>')
+    return Html(f'<p class="missing">{escaped(words)}</p>')
 
 
 def _row(cells: Iterable[Any], tag: str, numbers: Container[int]) -> str:
@@ -51,12 +52,12 @@ def _row(cells: Iterable[Any], tag: str, numbers: Container[int]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return value if isinstance(value, Html) else escape(str(value))
+    return value if isinstance(value, Html) else escaped(value)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
         return facts(value)
     if isinstance(value, list):
-        return escape(", ".join(map(str, value)))
-    return escape(str(value))
+        return escaped(", ".join(map(str, value)))
+    return escaped(value)

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
+from sotopia_pi.analysis.escaping import escaped
 from sotopia_pi.analysis.figure_parts import figure_bytes
 from sotopia_pi.analysis.publish import Publisher
 from sotopia_pi.analysis.sweep_tables import sweep_figure, sweep_table
@@ -66,8 +66,8 @@ def write_sweep(root: Path, folder: Path, sweep: Sweep, plans: Plans) -> None:
     publisher.figure("goal", figure)
     read = shown(goals) if len(goals) else goals
     parts = [
-        f"<h1>Sweep {escape(sweep.name)}: goal against {escape(sweep.factor)}</h1>",
-        f"<p>{escape(label)}; preset {escape(sweep.base.stem)}, seeds {', '.join(map(str, sweep.seeds))}</p>",
+        f"<h1>Sweep {escaped(sweep.name)}: goal against {escaped(sweep.factor)}</h1>",
+        f"<p>{escaped(label)}; preset {escaped(sweep.base.stem)}, seeds {', '.join(map(str, sweep.seeds))}</p>",
         *(warning(f"Not drawn: {run} ({why}).") for run, why in unfinished.items() if why),
         picture(figure_bytes(figure), "Goal completion at each point of the factor; the table below has the numbers."),
         table(list(read.columns), read.astype(str).to_numpy().tolist()),
