@@ -36,6 +36,13 @@ QUIET = (
     "--ServerApp.open_browser=False",
     "--allow-root",
 )
+OWN_PLACES = (
+    "JUPYTER_CONFIG_DIR",
+    "JUPYTER_DATA_DIR",
+    "JUPYTER_RUNTIME_DIR",
+    "JUPYTERLAB_WORKSPACES_DIR",
+    "IPYTHONDIR",
+)
 ALL_CELLS = {"windowingMode": "none"}
 """Setting of JupyterLab: cells out of sight are part of the page, too."""
 TOUCHED = """() => [...document.querySelectorAll('.jp-OutputArea-output *, main *')].flatMap(e => {
@@ -44,7 +51,7 @@ TOUCHED = """() => [...document.querySelectorAll('.jp-OutputArea-output *, main 
   const foreign = /^(script|iframe|object|embed|form|base|link|math|mjx-container)$/i.test(e.tagName);
   return found.length || foreign ? [e.outerHTML.slice(0, 200)] : [];
 })"""
-"""What of the payloads became part of a page: elements with handlers, with their addresses, or of kinds we never make."""
+"""What of the payloads became part of a page: handlers, their addresses, and kinds of elements that we never make."""
 
 
 def chromium() -> str:
@@ -199,16 +206,9 @@ def start_lab(lab: Lab, own: Path) -> subprocess.Popen:
     settings = own / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text(json.dumps(ALL_CELLS))
-    places = (
-        "JUPYTER_CONFIG_DIR",
-        "JUPYTER_DATA_DIR",
-        "JUPYTER_RUNTIME_DIR",
-        "JUPYTERLAB_WORKSPACES_DIR",
-        "IPYTHONDIR",
-    )
     environment = {
         **os.environ,
-        **{name: str(own / name.lower()) for name in places},
+        **{name: str(own / name.lower()) for name in OWN_PLACES},
         "JUPYTERLAB_SETTINGS_DIR": str(own / "settings"),
         "JUPYTER_TOKEN": lab.token,
         "SOTOPIA_PI_HOME": str(lab.root),

@@ -55,7 +55,7 @@ PAYLOADS: Mapping[str, str] = {
     "comment": "<!-- the rest is gone",
     "comment that ends": f"--><img src=x onerror={SET}><!--",
     "mutation by noscript": f'<noscript><p title="</noscript><img src=x onerror={SET}>">',
-    "mutation by MathML": f"<math><mtext><mglyph><style><!--</style><img title='--&gt;&lt;img src=1 onerror={SET}&gt;'>",
+    "mutation by MathML": f"<math><mtext><mglyph><style><!--</style><a title='--&gt;&lt;img src=1 onerror={SET}&gt;'>",
     "mutation by SVG": f'<svg></p><style><a id="</style><img src=1 onerror={SET}>">',
     "template": "{{7*7}} {% for x in y %} {{ config.__class__.__mro__ }} ${7*7} #{7*7} <%= 7*7 %>",
     "format string": "{0.__class__} {aggressor} %s %(x)d \\g<0>",
