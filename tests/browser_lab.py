@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,25 +55,35 @@ TOUCHED = """() => [...document.querySelectorAll('.jp-OutputArea-output *, main 
 """What of the payloads became part of a page: handlers, their addresses, and kinds of elements that we never make."""
 
 
-def chromium() -> str:
-    """Path of the browser. Skips the test where there is none, or no Playwright to drive it."""
+def chromium() -> str | None:
+    """Path of the browser, None where there is none."""
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
+def skip_without_browser() -> None:
+    """Skip the test that asks where there is no Chromium, or no Playwright to drive it."""
     pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e .[dev]")
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if path is None:
+    if chromium() is None:
         pytest.skip("no Chromium on the PATH: apt-get install chromium")
-    return path
+
+
+@contextmanager
+def opened_browser() -> Iterator[Any]:
+    """A browser without a window; while it is open, no event loop can be started in this process."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium(), args=[*FLAGS, NO_NAMES])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One browser a file of tests; while it is open, no event loop can be started in this process."""
-    path = chromium()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=[*FLAGS, NO_NAMES])
+    """One browser a file of tests."""
+    skip_without_browser()
+    with opened_browser() as opened:
         yield opened
-        opened.close()
 
 
 @dataclass
@@ -161,7 +172,7 @@ class Lab:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory, finished_smoke, hostile_project) -> Iterator[Lab]:
     """JupyterLab in a project of its own with the finished runs `smoke` and `hostile`."""
-    chromium()
+    skip_without_browser()
     root = project(tmp_path_factory.mktemp("lab"))
     for made in (finished_smoke, hostile_project):
         copied = shutil.ignore_patterns("*.lock", ".*")
