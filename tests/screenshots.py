@@ -1,4 +1,4 @@
-"""Makes the README's pictures of a finished run, small PNGs in notebooks/images/: `python tests/screenshots.py laptop`."""
+"""Makes the README's pictures of a finished run, as small PNGs: `python tests/screenshots.py laptop`."""
 
 import io
 import sys
