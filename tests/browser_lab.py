@@ -135,13 +135,27 @@ class Lab:
     def address(self, path: str) -> str:
         return f"{self.at_home[0]}lab/tree/{path}?token={self.token}&reset"
 
-    def opened(self, browser: Any, path: str) -> Watched:
-        """A notebook in the browser, its cells there and none of them run."""
+    @contextmanager
+    def opened(self, browser: Any, path: str) -> Iterator[Watched]:
+        """A notebook in the browser, its kernel ready and no cell run; at the end its kernel goes with it."""
         found = watched(browser, *self.at_home)
-        found.page.goto(self.address(path), timeout=LAB_STARTS_S * 1000)
-        found.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LAB_STARTS_S * 1000)
-        found.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=LAB_STARTS_S * 1000)
-        return found
+        found.page.set_default_timeout(LAB_STARTS_S * 1000)
+        try:
+            found.page.goto(self.address(path))
+            found.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+            found.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+            yield found
+        finally:
+            found.page.context.close()
+            for kernel in json.loads(self.ask("api/kernels")):
+                self.ask(f"api/kernels/{kernel['id']}", "DELETE")
+
+    def ask(self, path: str, method: str = "GET") -> bytes:
+        """What the server answers. Raises OSError where it does not."""
+        headers = {"Authorization": f"token {self.token}"}
+        asked = urllib.request.Request(self.at_home[0] + path, headers=headers, method=method)
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return answer.read()
 
     def run_all(self, page: Any) -> None:
         """Run > Run All Cells, and wait until all have run. Fails with the first error a cell shows."""
@@ -234,13 +248,12 @@ def start_lab(lab: Lab, own: Path) -> subprocess.Popen:
 
 
 def wait_for(lab: Lab, process: subprocess.Popen) -> None:
-    asked = urllib.request.Request(f"{lab.at_home[0]}api/status", headers={"Authorization": f"token {lab.token}"})
     until = time.monotonic() + LAB_STARTS_S
     while time.monotonic() < until:
         assert process.poll() is None, f"JupyterLab ended with {process.returncode} before it answered"
         try:
-            with urllib.request.urlopen(asked, timeout=5):
-                return
+            lab.ask("api/status")
+            return
         except OSError:
             time.sleep(0.2)
     raise TimeoutError(f"JupyterLab did not answer within {LAB_STARTS_S} s")

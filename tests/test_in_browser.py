@@ -39,18 +39,17 @@ def test_the_report_opens_from_a_file_without_a_network(browser, finished_smoke)
 
 
 def test_an_episode_is_rated_in_jupyterlab_and_lies_on_the_disk(browser, lab):
-    notebook = lab.with_values(RATING, "rating", run="smoke")
-    found = lab.opened(browser, notebook)
-    page = found.page
-    lab.run_all(page)
-    page.get_by_placeholder("the same every time").fill("Ann")
-    page.get_by_placeholder("the same every time").press("Enter")
-    page.get_by_role("button", name="Start").click()
-    rate(page, [NORA, SAMUEL])
-    page.get_by_text("Episode 1 of").wait_for()
-    lowest = {name: low for name, (low, _) in DIMENSIONS.items()}
-    rate(page, [{**lowest, "goal": 2}, lowest])
-    page.get_by_text("Saved. The next one begins above.").wait_for()
+    with lab.opened(browser, lab.with_values(RATING, "rating", run="smoke")) as found:
+        page = found.page
+        lab.run_all(page)
+        page.get_by_placeholder("the same every time").fill("Ann")
+        page.get_by_placeholder("the same every time").press("Enter")
+        page.get_by_role("button", name="Start").click()
+        rate(page, [NORA, SAMUEL])
+        page.get_by_text("Episode 1 of").wait_for()
+        lowest = {name: low for name, (low, _) in DIMENSIONS.items()}
+        rate(page, [{**lowest, "goal": 2}, lowest])
+        page.get_by_text("Saved. The next one begins above.").wait_for()
 
     folder = lab.root / "outputs/smoke" / RATING
     planned = {point["id"] for point in ItemFile(folder / "assignments.jsonl").read()}

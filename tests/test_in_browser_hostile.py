@@ -41,13 +41,13 @@ def test_a_page_opened_from_a_file_runs_nothing(browser, hostile_project, name):
 
 @pytest.mark.parametrize("stage", ["09_human_evaluation", "10_results"])
 def test_a_stage_of_a_hostile_run_in_jupyterlab_runs_nothing(browser, lab, stage):
-    found = lab.opened(browser, lab.with_values(stage, f"hostile_{stage}", run="hostile"))
-    lab.run_all(found.page)
-    if stage == "09_human_evaluation":
-        rate_first(found.page)
-    provoke(found.page)
-    assert SET in found.page.locator(".jp-Notebook").inner_text()
-    found.assert_untouched()
+    with lab.opened(browser, lab.with_values(stage, f"hostile_{stage}", run="hostile")) as found:
+        lab.run_all(found.page)
+        if stage == "09_human_evaluation":
+            rate_first(found.page)
+        provoke(found.page)
+        assert SET in found.page.locator(".jp-Notebook").inner_text()
+        found.assert_untouched()
 
 
 def rate_first(page) -> None:
@@ -60,13 +60,13 @@ def rate_first(page) -> None:
 
 
 def test_labelling_and_safety_pairs_in_jupyterlab_run_nothing(browser, lab):
-    found = lab.opened(browser, lab.written("hostile_forms", *FORMS))
-    lab.run_all(found.page)
-    found.page.get_by_role("button", name="Save and go on").click()
-    found.page.get_by_text("write your name and one sentence of reason").wait_for()
-    provoke(found.page)
-    assert SET in found.page.locator(".jp-Notebook").inner_text()
-    found.assert_untouched()
+    with lab.opened(browser, lab.written("hostile_forms", *FORMS)) as found:
+        lab.run_all(found.page)
+        found.page.get_by_role("button", name="Save and go on").click()
+        found.page.get_by_text("write your name and one sentence of reason").wait_for()
+        provoke(found.page)
+        assert SET in found.page.locator(".jp-Notebook").inner_text()
+        found.assert_untouched()
 
 
 def provoke(page) -> None:
