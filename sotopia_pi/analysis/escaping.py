@@ -8,7 +8,7 @@ STANDS_ALONE = "tex2jax_ignore mathjax_ignore"
 """Classes that keep notebooks from typesetting `$90 … $80` as a formula."""
 
 _LINE_BREAKS = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
-_HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs"}
+_HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Joiners, fillers and a blank pattern: letters and marks by their kind, yet nothing to see."""
 
