@@ -143,6 +143,7 @@ class Lab:
         try:
             found.page.goto(self.address(path))
             found.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+            found.page.locator(".jp-NotebookPanel-toolbar").get_by_text("Python 3").wait_for()
             found.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
             yield found
         finally:

@@ -44,7 +44,7 @@ def test_an_episode_is_rated_in_jupyterlab_and_lies_on_the_disk(browser, lab):
         lab.run_all(page)
         page.get_by_placeholder("the same every time").fill("Ann")
         page.get_by_placeholder("the same every time").press("Enter")
-        page.get_by_role("button", name="Start").click()
+        page.get_by_role("button", name="Start", exact=True).click()
         rate(page, [NORA, SAMUEL])
         page.get_by_text("Episode 1 of").wait_for()
         lowest = {name: low for name, (low, _) in DIMENSIONS.items()}

@@ -54,7 +54,7 @@ def rate_first(page) -> None:
     """Pass by the form: a name nobody should have, and a save that is refused and says why."""
     page.get_by_placeholder("the same every time").fill(ANNOTATORS[0])
     page.get_by_placeholder("the same every time").press("Enter")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     page.get_by_role("button", name="Save and go on").click()
     page.get_by_text("Not saved.").wait_for()
 
