@@ -47,12 +47,15 @@ OWN_PLACES = (
 ALL_CELLS = {"windowingMode": "none"}
 """Setting of JupyterLab: cells out of sight are part of the page, too."""
 TOUCHED = """() => [...document.querySelectorAll('.jp-OutputArea-output *, main *')].flatMap(e => {
+  const strange = e.matches('pre a[rel=noopener]') ? /^\\s*javascript:/ : /javascript:|hostile/;
   const found = [...e.attributes].filter(a => a.name.startsWith('on')
-    || (/^(href|src|xlink:href|action|data|srcdoc|style)$/.test(a.name) && /javascript:|hostile/.test(a.value)));
+    || (/^(href|src|xlink:href|action|data|srcdoc|style)$/.test(a.name) && strange.test(a.value)));
   const foreign = /^(script|iframe|object|embed|form|base|link|math|mjx-container)$/i.test(e.tagName);
   return found.length || foreign ? [e.outerHTML.slice(0, 200)] : [];
 })"""
-"""What of the payloads became part of a page: handlers, their addresses, and kinds of elements that we never make."""
+"""What of the payloads became part of a page: handlers, their addresses, and kinds of elements that we never make.
+
+JupyterLab makes addresses in printed words links to click on; these may lead anywhere but into a script."""
 
 
 def chromium() -> str | None:

@@ -78,12 +78,12 @@ SHORT = {name: text for name, text in PAYLOADS.items() if len(" ".join(text.spli
 UNSEEN = "\u202e\u202c\u2066\u2069\u200f\u200b\ufeff\u2060\u00ad\u3164\u115f\x00\u2028\u2029\x85"
 """Characters of the payloads that nobody sees; no page may hold one as it is."""
 
-KNOWN = ("base", "BC", "BC+SR", "expert", "always-accept")
+KNOWN = ("base", "BC", "expert", "always-accept")
 """Variants that the headline speaks of; the others of the run have hostile names."""
-N_TASKS = 8
-DEVIANT = 3
+N_TASKS = 6
+DEVIANT = 2
 """How many variants, judges and annotators have hostile names."""
-JUDGES = 2
+JUDGES = 1
 
 
 def part(number: int, of: int, payloads: Mapping[str, str] = PAYLOADS) -> str:
@@ -131,7 +131,7 @@ def hostile_task(number: int, split: str = "eval") -> SocialTask:
         scenario=scenario,
         characters=(hostile_character(2 * number, 2 * N_TASKS), hostile_character(2 * number + 1, 2 * N_TASKS)),
         background=text(0),
-        payoff=Payoff(text(1) if number > 5 else "bargaining", issues, sides, material=True),
+        payoff=Payoff(text(1) if number == 5 else "bargaining", issues, sides, material=True),
         split=split,
         hard=number % 2 == 0,
     )
