@@ -23,13 +23,17 @@ def escaped(text: object) -> str:
 
 
 def attribute(text: object) -> str:
-    """The same for the value of an attribute or a title, where no element can stand; line breaks become spaces."""
-    return html.escape(visible(_LINE_BREAKS.sub(" ", str(text)).replace("\t", " ")), quote=True)
+    """The same for the value of an attribute or a title, where no element can stand."""
+    return html.escape(visible(text), quote=True)
 
 
 def visible(text: object, keep: str = "") -> str:
-    """Plain text in which hidden characters stand by their number. keep: characters that are left as they are."""
-    return "".join(c if c in keep or not _is_hidden(c) else _number(c) for c in str(text))
+    """A text on one line for a place that takes no markup (an option of a list): hidden characters by their number.
+
+    keep: characters that are left as they are, line breaks among them.
+    """
+    line = str(text) if keep else _LINE_BREAKS.sub(" ", str(text)).replace("\t", " ")
+    return "".join(_number(c) if c not in keep and _is_hidden(c) else c for c in line)
 
 
 def _shown(character: str) -> str:
