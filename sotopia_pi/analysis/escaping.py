@@ -36,6 +36,15 @@ def visible(text: object, keep: str = "") -> str:
     return "".join(_number(c) if c not in keep and _is_hidden(c) else c for c in line)
 
 
+def plain(text: object) -> str:
+    """A text on one line for places that show text and no markup, such as a list to choose from: what `escaped` shows
+    by its number is shown by its number here too."""
+    return "".join(
+        f"[U+{ord(c):04X}]" if unicodedata.category(c) in _HIDDEN_KINDS else c
+        for c in _LINE_BREAKS.sub(" ", str(text)).replace("\t", " ")
+    )
+
+
 def _shown(character: str) -> str:
     if character == "\t":
         return " "
