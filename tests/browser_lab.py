@@ -104,7 +104,8 @@ class Watched:
         assert self.dialogs == [] and self.strayed == [] and self.popups == []
         for frame in self.page.frames:
             assert frame.evaluate("() => window.hostile") is None
-        assert self.page.evaluate(TOUCHED) == []
+        touched = self.page.evaluate(TOUCHED)
+        assert not touched, touched[:3]
 
 
 def watched(browser: Any, *at_home: str, **context: Any) -> Watched:
