@@ -191,7 +191,7 @@ def test_an_unreadable_reply_is_shown_as_one_and_the_talk_goes_on(files):
     async def sitting():
         panel = started(files, "[dance]", "[dance]", "Hello.")
         await say(panel, "Hello.")
-        await until(lambda: "could not be read" in panel.chat_view.value, "the marked turn")
+        await until(lambda: "can be read as an action" in panel.chat_view.value, "the marked turn")
         await say(panel, "Pardon?")
         await say(panel, kind="leave")
         await over(panel)

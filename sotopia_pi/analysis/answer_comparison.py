@@ -62,7 +62,8 @@ class Column:
     def _show(self, dialogue: Dialogue) -> None:
         decision = self.answer.decision
         turn = Turn(len(dialogue.turns), 1 - dialogue.side, decision.action or Action("none"), decision.action is None)
-        self.view.value = answer_html(turn, dialogue.seen)
+        raw = str(decision.calls[-1]["text"]) if decision.calls else ""
+        self.view.value = answer_html(turn, dialogue.seen, raw)
         took = f"{self.answer.name}: {decision.timing['latency_s']:.1f} s."
         self.note.value = said(f"{took} {decision.failure}", bad=bool(decision.failure))
         self.take.disabled = decision.action is None
@@ -106,6 +107,7 @@ class AnswerComparison:
         self.from_talk = self._home.button("Take the dialogue of the talk above", self._take_talk)
         self.side_view, self.dialogue_view, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         answers = row([column.widget for column in self.columns])
+        answers.layout.align_items = "flex-start"
         buttons = row([self.opening, self.again, self.stop, self.save])
         source = row([self.from_talk, self.anew])
         shown = [

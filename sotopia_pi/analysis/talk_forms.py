@@ -37,7 +37,8 @@ class Home:
 
     def __call__(self, work: Callable[[], None]) -> None:
         here = _running_loop()
-        self._loop = self._loop or here
+        if self._loop is None or self._loop.is_closed():
+            self._loop = here
         if here is self._loop:
             work()
         else:

@@ -52,9 +52,10 @@ def talk_html(seen: Observation, coming: str | None = None) -> str:
     return _log("".join(lines) or empty)
 
 
-def answer_html(turn: Turn, seen: Observation) -> str:
-    """One answer alone, as a talk would show it."""
-    return _log(turn_html(turn, names_of(seen)))
+def answer_html(turn: Turn, seen: Observation, raw: str) -> str:
+    """One answer alone, as a talk would show it; raw: what came, shown where it could not be read as an action."""
+    came = f'<details><summary>what came</summary><p class="raw">{escaped(raw)}</p></details>' if turn.failed else ""
+    return _log(turn_html(turn, names_of(seen)) + came)
 
 
 def coming_answer_html(coming: str, seen: Observation) -> str:
@@ -71,7 +72,7 @@ def turn_html(turn: Turn, names: Mapping[int, str]) -> str:
     """A turn as list item: what kind of action, and its words."""
     who, css = f"<b>{escaped(names[turn.side])}</b>", f"turn side{turn.side}"
     if turn.failed:
-        said = "what came could not be read as an action; counted as a silence that nobody chose"
+        said = "said nothing that can be read as an action; no chosen silence"
         return f'<li class="{css} failed">{who} <span class="kind">{said}</span></li>'
     words, spoken = escaped(turn.action.argument), turn.action.type == "speak"
     said = f'<p class="said">{f"“{words}”" if spoken else words}</p>' if words else ""
