@@ -49,9 +49,9 @@ class BundleError(ParameterError):
 
 @dataclass(frozen=True)
 class Content:
-    """What goes into a bundle. places: name in the bundle -> file; left_out: what does not go in, and why."""
+    """What goes into a bundle. files: name in the bundle -> file; left_out: what does not go in, and why."""
 
-    places: dict[str, Path]
+    files: dict[str, Path]
     left_out: list[LeftOut]
 
 
@@ -71,9 +71,9 @@ def bundle_run(root: Path, run: str, target: Path | None, adapters: bool, force:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{of.name}.", dir=target.parent) as beside:
             copy = Path(beside) / of.name
-            _lay_out(copy, chosen(of.dir, adapters=True).places)
+            _lay_out(copy, chosen(of.dir, adapters=True).files)
             rewritten = cleaned(root, of.dir, copy)
-            names = list(chosen(copy, adapters).places)
+            names = list(chosen(copy, adapters).files)
             left_out = chosen(of.dir, adapters).left_out
             _write(target, copy, names, {"rewritten": rewritten, "left_out": [one.to_dict() for one in left_out]})
             remarks = _remarks(copy, names)
@@ -92,19 +92,19 @@ def bundle_run(root: Path, run: str, target: Path | None, adapters: bool, force:
 
 def chosen(run_dir: Path, adapters: bool) -> Content:
     """The files of a run that belong into a bundle, and what is left out, each kind with its number and reason."""
-    places: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     dropped: dict[str, list[str]] = {}
     for path in sorted(run_dir.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue
         name = path.relative_to(run_dir).as_posix()
         if path.name == CARD and name.startswith(f"{EXPORTS}/") and not path.is_symlink():
-            places[f"{CARDS}{name.removeprefix(EXPORTS)}"] = path
+            files[f"{CARDS}{name.removeprefix(EXPORTS)}"] = path
         elif reason := _reason_to_leave(path, name, adapters):
             dropped.setdefault(reason, []).append(name)
         else:
-            places[name] = path
-    return Content(dict(sorted(places.items())), [LeftOut(of[0], len(of), why) for why, of in sorted(dropped.items())])
+            files[name] = path
+    return Content(dict(sorted(files.items())), [LeftOut(of[0], len(of), why) for why, of in sorted(dropped.items())])
 
 
 def cleaned(root: Path, run_dir: Path, copy: Path) -> list[str]:
@@ -137,9 +137,9 @@ def cleaned(root: Path, run_dir: Path, copy: Path) -> list[str]:
     return rewritten
 
 
-def _lay_out(copy: Path, places: Mapping[str, Path]) -> None:
+def _lay_out(copy: Path, files: Mapping[str, Path]) -> None:
     """The files under another folder: as further names of the same bytes where the disk can, else copied."""
-    for name, path in places.items():
+    for name, path in files.items():
         target = copy / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
