@@ -16,24 +16,24 @@ from typing import Any
 from sotopia_pi.app.bundle_scan import Places, Secrets, told_projects
 from sotopia_pi.app.export_command import PLACE as EXPORTS
 from sotopia_pi.app.export_folder import LeftOut
-from sotopia_pi.app.finished_run import FinishedRun
+from sotopia_pi.app.finished_run import TASKS, FinishedRun
 from sotopia_pi.app.pipeline import NOTEBOOK
 from sotopia_pi.app.rekeyed import redigest
 from sotopia_pi.app.report import known_stages, write_report
+from sotopia_pi.app.status import run_status
 from sotopia_pi.stages.human_ratings import FILE as HUMAN_RATINGS
 from sotopia_pi.store.items import write_atomically
 from sotopia_pi.store.lock import RunLock
 from sotopia_pi.store.manifest import MANIFEST, file_sha256
-from sotopia_pi.store.notebook import stage_names
 from sotopia_pi.store.params import ParameterError
 from sotopia_pi.store.progress import PROGRESS
-from sotopia_pi.store.run_card import PACKAGE, read_run_card
+from sotopia_pi.store.run_card import CARD, PACKAGE, read_run_card
 
 SCHEMA = "bundle/1"
 TABLE = "MANIFEST.json"
 """Name, digest and size of every file of a bundle, in its folder."""
 WEIGHTS = ".safetensors"
-CARD = "README.md"
+README = "README.md"
 CARDS = "cards"
 """Folder of a bundle for the cards that exports made; the exports themselves stay out."""
 UNFINISHED = (".part", ".lock", ".pt")
@@ -65,8 +65,7 @@ def bundle_run(root: Path, run: str, target: Path | None, adapters: bool, force:
     target = target or root / "outputs" / f"{of.name}-bundle.zip"
     _check_target(target, force)
     with RunLock(of.dir):
-        if not any((of.dir / stage / MANIFEST).is_file() for stage in stage_names(root)):
-            raise BundleError(f"Run {of.name} has no complete stage, so there is nothing to bundle. {of.advice('01')}")
+        _check_run(of)
         write_report(root, of.name, known_stages(root, of.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{of.name}.", dir=target.parent) as beside:
@@ -76,7 +75,7 @@ def bundle_run(root: Path, run: str, target: Path | None, adapters: bool, force:
             names = list(chosen(copy, adapters).files)
             left_out = chosen(of.dir, adapters).left_out
             _write(target, copy, names, {"rewritten": rewritten, "left_out": [one.to_dict() for one in left_out]})
-            remarks = _remarks(copy, names)
+            remarks = [*_remarks(copy, names), *_doubts(of)]
     return {
         "schema": SCHEMA,
         "run": of.name,
@@ -98,7 +97,7 @@ def chosen(run_dir: Path, adapters: bool) -> Content:
         if path.is_dir() and not path.is_symlink():
             continue
         name = path.relative_to(run_dir).as_posix()
-        if path.name == CARD and name.startswith(f"{EXPORTS}/") and not path.is_symlink():
+        if path.name == README and name.startswith(f"{EXPORTS}/") and not path.is_symlink():
             files[f"{CARDS}{name.removeprefix(EXPORTS)}"] = path
         elif reason := _reason_to_leave(path, name, adapters):
             dropped.setdefault(reason, []).append(name)
@@ -159,6 +158,20 @@ def _reason_to_leave(path: Path, name: str, adapters: bool) -> str:
     return "weights of adapters, left out as asked" if path.suffix == WEIGHTS and not adapters else ""
 
 
+def _check_run(of: FinishedRun) -> None:
+    """Raises BundleError for a run with nothing complete, and for a manifest or a run card that cannot be read."""
+    rows = run_status(of.root, of.name)
+    for row in rows:
+        if row.state == "damaged":
+            raise BundleError(f"Run {of.name} is not bundled: {row.detail}")
+    if not any((of.dir / row.name / MANIFEST).is_file() for row in rows):
+        raise BundleError(f"Run {of.name} has no complete stage, so there is nothing to bundle. {of.advice(TASKS)}")
+    try:
+        read_run_card(of.dir)
+    except ValueError as error:
+        raise BundleError(f"{of.dir / CARD} cannot be read ({error}). Run the preset of {of.name} again.") from error
+
+
 def _check_target(target: Path, force: bool) -> None:
     if force or not target.exists():
         return
@@ -199,3 +212,9 @@ def _remarks(copy: Path, names: Sequence[str]) -> list[str]:
     """What the one who gives the bundle away should know."""
     entered = [name for name in names if name.endswith(HUMAN_RATINGS) and (copy / name).stat().st_size]
     return [f"{name} holds what people entered, under the names they gave" for name in entered]
+
+
+def _doubts(of: FinishedRun) -> list[str]:
+    """Stages whose files are not what their manifests say."""
+    changed = [row for row in run_status(of.root, of.name) if row.state == "changed"]
+    return [f"{row.name}: {row.detail} since its stage wrote it; it goes in as it is" for row in changed]
