@@ -217,8 +217,8 @@ def test_a_run_of_the_papers_preset_lists_no_parameter_and_the_laptops_lists_its
     paper = plan_run(copy, copy / "params/paper.yaml", run="laptop").params
     of_paper, of_laptop = told(paper), told(LAPTOP)
     assert "partner in the evaluation" not in of_paper and "judge of the evaluation" not in of_paper
-    assert "partner in the evaluationopenai:gpt-3.5-turbo-0613scripted:partner" in of_laptop
-    assert "judge of the evaluationopenai:gpt-4-0613payoff" in of_laptop
+    assert "partner in the evaluationgpt-3.5-turbo-0613scripted:partner" in of_laptop
+    assert "judge of the evaluationgpt-4-0613a rule (payoff)" in of_laptop
     assert "evaluation scenarios90, 14 of them hard8, 8 of them hard" in of_laptop
 
 

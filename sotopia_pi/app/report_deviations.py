@@ -6,7 +6,7 @@ from typing import Any
 
 from sotopia_pi.app.finished_run import CLONING, REINFORCEMENT, TASKS, TASKS_FILE
 from sotopia_pi.app.fragments import Html, details, joined, paragraph, table, warning
-from sotopia_pi.app.report_answer import EVALUATION, PEOPLE
+from sotopia_pi.app.report_answer import EVALUATION, PEOPLE, model_name
 from sotopia_pi.app.report_made import EXPERT, OWN
 from sotopia_pi.app.report_run import ReportRun
 from sotopia_pi.store.params import ParameterError, plan_run
@@ -60,6 +60,20 @@ NAMED: dict[tuple[str, str], str] = {
     (KNOWLEDGE, "n_per_subject"): "questions a subject (0: all)",
 }
 """Parameters in which a difference changes what was done, in words; all others are listed by their names."""
+IN_WORDS: dict[tuple[str, Any], str] = {
+    ("tasks_from", "templates"): "the workbench's own templates",
+    ("tasks_from", "writer"): "a language model that writes them",
+    ("tasks_from", "own"): "the workbench's own",
+    ("tasks_from", "published"): "Sotopia's revenge_plot",
+    ("evaluation", "templates"): "the workbench's own templates",
+    ("judge", "payoff"): "a rule (payoff)",
+    ("on_failure", "fail"): "the episode fails",
+    ("on_failure", "none"): "a marked silence",
+    ("quantisation", "none"): "not quantised",
+    ("partner", "base"): "the base model",
+    ("questions", "own"): "the workbench's own, not MMLU",
+}
+"""(parameter, value) -> what it means."""
 PLUMBING = {"run", "prices", "max_usd", "max_tokens_spent", "at_once", "timeout_s", "max_batch", "max_context", "model"}
 PLUMBING |= {"report_to", "train_here", "keep_epochs", "gradient_checkpointing", "show_results"}
 """Parameters that say how, where and at what price a machine works, not what is done."""
@@ -98,7 +112,11 @@ def deviations_html(run: ReportRun) -> Html:
     mine = {stage: manifest["params"] for stage, manifest in run.manifests.items()}
     differing = differences(mine, paper)
     rows = [(fact.what, fact.paper, here) for fact in FACTS if (here := fact.here(run)) not in (None, fact.paper)]
-    rows += [(NAMED[place], shown(theirs), shown(ours)) for place, ours, theirs in differing if place in NAMED]
+    rows += [
+        (NAMED[place], in_words(place[1], theirs), in_words(place[1], ours))
+        for place, ours, theirs in differing
+        if place in NAMED
+    ]
     rest = [
         (stage, key, shown(theirs), shown(ours))
         for (stage, key), ours, theirs in differing
@@ -147,6 +165,14 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "–" if value == "" else str(value)
+
+
+def in_words(key: str, value: Any) -> str:
+    """What a parameter's value means, for those whose names do not say it; models by their names."""
+    if isinstance(value, str) and value.startswith("openai:"):
+        return model_name(value)
+    known = IN_WORDS.get((key, value)) if isinstance(value, str) else None
+    return known or shown(value)
 
 
 def _text(value: Any) -> str | None:
