@@ -105,19 +105,26 @@ def test_bundling_changes_nothing_in_the_run_but_its_report(project):
 def test_links_between_pages_and_to_data_work_after_unzipping(project, tmp_path):
     with zipfile.ZipFile(bundled(project)["file"]) as archive:
         archive.extractall(tmp_path / "elsewhere")
-    pages = sorted((tmp_path / "elsewhere/toy").glob("*/*.html"))
+    pages = sorted((tmp_path / "elsewhere/toy").glob("*/report.html"))
+    pages.append(tmp_path / "elsewhere/toy/report/index.html")
     links = [(page, link) for page in pages for link in Links(page.read_text()).found]
     assert len(pages) == 5 and any(link.startswith("../10_results/") for _, link in links)
     for page, link in links:
         assert link.startswith(("#", "data:")) or (page.parent / link.partition("#")[0]).is_file(), (page, link)
 
 
-def test_folders_of_the_machine_are_rewritten_and_the_manifests_still_fit(project, monkeypatch):
-    assert str(project.root) in (project.run_dir / "01_items/notebook.ipynb").read_text()
+def test_folders_of_the_machine_are_rewritten_and_the_manifests_still_fit(made, project):
+    assert str(made.root) in (project.run_dir / "01_items/notebook.ipynb").read_text()
     report = bundled(project)
     held = unpacked(report["file"])
     for name, data in held.items():
-        for place in (str(project.root), str(Path.home()) + "/", "/tmp/", os.path.realpath(project.root)):
+        for place in (
+            str(made.root),
+            str(project.root),
+            str(Path.home()) + "/",
+            "/tmp/",
+            os.path.realpath(project.root),
+        ):
             assert place.encode() not in data, (name, place)
     assert "01_items/notebook.ipynb" in report["rewritten"]
     told = json.loads(held["toy/01_items/notebook.ipynb"])["metadata"]["papermill"]

@@ -14,18 +14,21 @@ from sotopia_pi.store.params import ParameterError, plan_run
 PRESET = "paper"
 SAFETY, KNOWLEDGE = "07_safety", "08_mmlu"
 NAMED: dict[tuple[str, str], str] = {
+    (CLONING, "model"): "base model",
+    (EXPERT, "expert"): "the expert",
+    (EVALUATION, "partner"): "partner in the evaluation",
+    (EVALUATION, "judge"): "judge of the evaluation",
+    (EXPERT, "judge"): "judge of the expert's episodes",
+    (OWN, "judge"): "judge of own play",
     (TASKS, "tasks_from"): "where the training tasks come from",
     (TASKS, "evaluation"): "where the evaluation tasks come from",
     (TASKS, "writer"): "who writes the tasks",
     (TASKS, "n_bc"): "tasks asked for, behavior cloning",
     (TASKS, "n_sr"): "tasks asked for, self-reinforcement",
     (TASKS, "pairs"): "pairs of characters a written task",
-    (EXPERT, "expert"): "the expert",
-    (EXPERT, "judge"): "judge of the expert's episodes",
     (EXPERT, "partner_share"): "share of expert talks against another partner (0: the expert plays both sides)",
     (EXPERT, "prompt_format"): "prompt (sotopia: one message a turn, JSON; chat: alternating turns)",
     (EXPERT, "on_failure"): "output that cannot be read",
-    (CLONING, "model"): "base model",
     (CLONING, "recipe"): "selection for behavior cloning",
     (CLONING, "min_goal"): "least goal to be cloned",
     (CLONING, "lora_r"): "LoRA rank",
@@ -42,13 +45,10 @@ NAMED: dict[tuple[str, str], str] = {
     (OWN, "temperature"): "temperature of own play",
     (OWN, "max_new_tokens"): "longest turn of own play, tokens",
     (OWN, "probe_sides"): "sides of a probe that must reach the least goal, else no self-reinforcement",
-    (OWN, "judge"): "judge of own play",
     (REINFORCEMENT, "recipe"): "selection for self-reinforcement",
     (REINFORCEMENT, "min_goal"): "least goal to be reinforced",
     (REINFORCEMENT, "learning_rate"): "learning rate, self-reinforcement",
     (REINFORCEMENT, "epochs"): "epochs, self-reinforcement",
-    (EVALUATION, "partner"): "partner in the evaluation",
-    (EVALUATION, "judge"): "judge of the evaluation",
     (EVALUATION, "temperature"): "temperature in the evaluation",
     (EVALUATION, "turn_limit"): "most turns of an episode",
     (EVALUATION, "few_shot"): "episodes shown to a few-shot base (0: there is none)",
@@ -111,12 +111,12 @@ def deviations_html(run: ReportRun) -> Html:
         return warning(f"The paper's preset could not be read, so differences from it are not listed: {error}")
     mine = {stage: manifest["params"] for stage, manifest in run.manifests.items()}
     differing = differences(mine, paper)
-    rows = [(fact.what, fact.paper, here) for fact in FACTS if (here := fact.here(run)) not in (None, fact.paper)]
-    rows += [
+    rows = [
         (NAMED[place], in_words(place[1], theirs), in_words(place[1], ours))
         for place, ours, theirs in differing
         if place in NAMED
     ]
+    rows += [(fact.what, fact.paper, here) for fact in FACTS if (here := fact.here(run)) not in (None, fact.paper)]
     rest = [
         (stage, key, shown(theirs), shown(ours))
         for (stage, key), ours, theirs in differing
@@ -164,6 +164,8 @@ def shown(value: Any) -> str:
         return ", ".join(f"{key}: {inner}" for key, inner in value.items()) or "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
     return "–" if value == "" else str(value)
 
 

@@ -77,7 +77,7 @@ def _stage(run: ReportRun, row: StageStatus, title: str) -> tuple[Any, ...]:
 
 
 def _counts(row: StageStatus, title: str) -> Html:
-    return details(f"Counts of {row.name}: {title}", table((), row.counts.items(), numbers=(1,)), "raw")
+    return details(f"Counts of {title}", table((), row.counts.items(), numbers=(1,)), "raw")
 
 
 def _absent(run: ReportRun, row: StageStatus) -> str:

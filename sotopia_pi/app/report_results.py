@@ -13,6 +13,8 @@ from sotopia_pi.app.report_run import ReportRun
 EVALUATED, COMPARED, SAFETY, KNOWLEDGE = "10_results", "10b_paper_comparison", "07_safety", "08_mmlu"
 MAX_ROWS = 60
 """A longer table is named with its file instead of shown."""
+MAX_ROWS_ON_PAPER = 16
+"""A longer one stays folded up when the page is printed."""
 READ_WITHOUT = {"method", "p_flip", "effect_gz", "standard_error"}
 """Columns that stay in the files: a report has the intervals, their method stands under the figures."""
 
@@ -187,7 +189,8 @@ def _table(run: ReportRun, stage: str, name: str, caption: str) -> Html:
         return paragraph(Html(f"{escaped(caption)}: {len(numbers)} rows, {file}"))
     read = shown(numbers)
     read = read.drop(columns=[column for column in read if column in READ_WITHOUT or _says_nothing(read[column])])
-    return details(caption, joined([frame_html(read), paragraph(file, "quiet")]))
+    kind = "raw" if len(read) > MAX_ROWS_ON_PAPER else ""
+    return details(caption, joined([frame_html(read), paragraph(file, "quiet")]), kind)
 
 
 def _says_nothing(column: pd.Series) -> bool:
