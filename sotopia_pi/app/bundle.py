@@ -36,7 +36,7 @@ WEIGHTS = ".safetensors"
 README = "README.md"
 CARDS = "cards"
 """Folder of a bundle for the cards that exports made; the exports themselves stay out."""
-UNFINISHED = (".part", ".lock", ".pt")
+UNFINISHED = (".part", ".pt")
 """Endings of what a killed process leaves, and of checkpoints that only the same machine goes on from."""
 TEXT = {".html", ".ipynb", ".json", ".jsonl", ".yaml", ".csv", ".md", ".txt", ".svg", ".bib", ".cff"}
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
@@ -90,13 +90,17 @@ def bundle_run(root: Path, run: str, target: Path | None, adapters: bool, force:
 
 
 def chosen(run_dir: Path, adapters: bool) -> Content:
-    """The files of a run that belong into a bundle, and what is left out, each kind with its number and reason."""
+    """The files of a run that belong into a bundle, and what is left out, each kind with its number and reason.
+
+    Hidden files are no part of a run: locks, and what was being written.
+    """
     files: dict[str, Path] = {}
     dropped: dict[str, list[str]] = {}
     for path in sorted(run_dir.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            continue
         name = path.relative_to(run_dir).as_posix()
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if hidden or (path.is_dir() and not path.is_symlink()):
+            continue
         if path.name == README and name.startswith(f"{EXPORTS}/") and not path.is_symlink():
             files[f"{CARDS}{name.removeprefix(EXPORTS)}"] = path
         elif reason := _reason_to_leave(path, name, adapters):
@@ -153,8 +157,8 @@ def _reason_to_leave(path: Path, name: str, adapters: bool) -> str:
         return "links are not followed"
     if name.split("/")[0] == EXPORTS:
         return "exports can be made again from the bundle"
-    if any(part.startswith(".") for part in name.split("/")) or path.suffix in UNFINISHED or path.name == PROGRESS:
-        return "locks, checkpoints and unfinished files"
+    if path.suffix in UNFINISHED or path.name == PROGRESS:
+        return "checkpoints and unfinished files"
     return "weights of adapters, left out as asked" if path.suffix == WEIGHTS and not adapters else ""
 
 

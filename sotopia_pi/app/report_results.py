@@ -15,8 +15,10 @@ MAX_ROWS = 60
 """A longer table is named with its file instead of shown."""
 MAX_ROWS_ON_PAPER = 16
 """A longer one stays folded up when the page is printed."""
-READ_WITHOUT = {"method", "p_flip", "effect_gz", "standard_error"}
+READ_WITHOUT = {"method", "p_flip", "effect_gz", "standard_error", "detectable", "n_tasks", "wanted"}
 """Columns that stay in the files: a report has the intervals, their method stands under the figures."""
+SAID_ONCE = ("tasks", "side", "measure")
+"""Columns that the caption tells where all rows have the same."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +190,13 @@ def _table(run: ReportRun, stage: str, name: str, caption: str) -> Html:
     if len(numbers) > MAX_ROWS:
         return paragraph(Html(f"{escaped(caption)}: {len(numbers)} rows, {file}"))
     read = shown(numbers)
-    read = read.drop(columns=[column for column in read if column in READ_WITHOUT or _says_nothing(read[column])])
+    once = [column for column in SAID_ONCE if column in read and read[column].nunique() == 1]
+    told = f"{caption} ({'; '.join(f'{column}: {read[column].iloc[0]}' for column in once)})" if once else caption
+    left = [column for column in read if column in READ_WITHOUT or _says_nothing(read[column])]
+    left += ["p"] if {"p", "p_holm"} <= set(read) else []
+    read = read.drop(columns=[*once, *left])
     kind = "raw" if len(read) > MAX_ROWS_ON_PAPER else ""
-    return details(caption, joined([frame_html(read), paragraph(file, "quiet")]), kind)
+    return details(told, joined([frame_html(read), paragraph(file, "quiet")]), kind)
 
 
 def _says_nothing(column: pd.Series) -> bool:
@@ -203,4 +209,5 @@ def _words(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
         return "–" if np.isnan(value) else f"{value:.4g}"
-    return "–" if value is None else str(value)
+    text = "–" if value is None else str(value)
+    return text.replace(" ", "\N{NO-BREAK SPACE}") if text[:1] in "<-–" or text[:1].isdigit() else text
