@@ -285,6 +285,51 @@ def test_a_damaged_manifest_inside_is_refused(here, bundle, tmp_path):
     refused(here, path, "cannot be read")
 
 
+@pytest.mark.parametrize(
+    "change", [{"files": []}, {"key": ...}, {"files": {"../../../a": {"sha256": "0", "bytes": 1}}}]
+)
+def test_a_manifest_of_another_shape_is_refused(here, bundle, tmp_path, change):
+    def spoil(held):
+        manifest = json.loads(held["toy/01_items/manifest.json"]) | change
+        kept = {key: value for key, value in manifest.items() if value is not ...}
+        held["toy/01_items/manifest.json"] = json.dumps(kept).encode()
+
+    refused(
+        here, spoilt(bundle, tmp_path / "a.zip", spoil, False), r"01_items/manifest\.json lacks what a manifest has"
+    )
+
+
+def test_a_manifest_touches_nothing_outside_its_run(here, bundle, tmp_path):
+    outside = here.root / "mine.txt"
+    outside.write_text("mine")
+    before = outside.stat().st_mtime_ns
+
+    def reach(held):
+        manifest = json.loads(held["toy/01_items/manifest.json"])
+        manifest["files"]["../../../mine.txt"] = {"sha256": "0", "bytes": 4, "mtime_ns": 7}
+        held["toy/01_items/manifest.json"] = json.dumps(manifest).encode()
+
+    imported(here, spoilt(bundle, tmp_path / "a.zip", reach, False))
+    assert outside.stat().st_mtime_ns == before and outside.read_text() == "mine"
+
+
+def test_folders_that_another_zip_tool_lists_are_no_obstacle(here, bundle, tmp_path):
+    path = spoilt(bundle, tmp_path / "a.zip", lambda held: held.update({"toy/": b"", "toy/01_items/": b""}))
+    assert imported(here, path)["would_run_again"] == {}
+
+
+def test_a_report_of_a_pool_is_not_overwritten_by_that_of_a_run(here):
+    pool = here.root / "outputs/toy-pooled"
+    (pool / "report").mkdir(parents=True)
+    (pool / "results.json").write_text("{}")
+    answer = here.command("report", "toy-pooled")
+    assert answer.returncode == 2 and "toy-pooled is a pool of runs" in answer.stderr
+    assert not (pool / "report/index.html").exists()
+    (here.root / "outputs/empty").mkdir()
+    assert here.command("report", "empty").returncode == 0
+    assert "01_items (not started)" in (here.root / "outputs/empty/report/index.html").read_text()
+
+
 def test_status_names_a_damaged_manifest_instead_of_failing(here, bundle):
     imported(here, bundle)
     (here.run_dir / "01_items/manifest.json").write_text("{")

@@ -4,8 +4,10 @@ import argparse
 import json
 from pathlib import Path
 
+from sotopia_pi.app.results import RESULTS_FILE
 from sotopia_pi.app.status import find_run
 from sotopia_pi.store.notebook import project_root
+from sotopia_pi.store.params import ParameterError
 
 MAX_GIB = 8.0
 
@@ -36,7 +38,12 @@ def report_command(arguments: argparse.Namespace) -> int:
     from sotopia_pi.app.report import known_stages, write_report
 
     root = project_root()
-    name = find_run(root, arguments.run).name
+    run_dir = find_run(root, arguments.run)
+    name = run_dir.name
+    if (run_dir / RESULTS_FILE).is_file():
+        raise ParameterError(
+            f"{name} is a pool of runs; `sotopia-pi seeds PRESET --pool-only` writes its page. Name one of its runs."
+        )
     print(write_report(root, name, known_stages(root, name)))
     return 0
 

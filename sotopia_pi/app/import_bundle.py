@@ -18,8 +18,8 @@ from sotopia_pi.app.rekeyed import manifests, rename
 from sotopia_pi.app.report import known_stages, write_report
 from sotopia_pi.store.items import write_atomically
 from sotopia_pi.store.lock import RunLock
+from sotopia_pi.store.manifest import MANIFEST, file_sha256
 from sotopia_pi.store.manifest import SCHEMA as MANIFEST_SCHEMA
-from sotopia_pi.store.manifest import file_sha256
 from sotopia_pi.store.notebook import read_notebook
 from sotopia_pi.store.params import check_run_name, plan_run
 from sotopia_pi.store.run_card import CARD, read_run_card
@@ -32,6 +32,7 @@ MAX_RATIO = 250
 RATIO_FROM = 8 * 1024**2
 MAX_NAME = 240
 CHUNK = 1024**2
+MANIFEST_PARTS = ("params", "inputs", "files", "items", "digests", "counts", "notes")
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -94,7 +95,7 @@ def treatment(root: Path, run: str) -> dict[str, Any]:
 
 def read_table(archive: zipfile.ZipFile, bundle: Path, max_bytes: int) -> dict[str, Any]:
     """The bundle's table of files, after every entry of the zip was checked against it. Raises BundleError."""
-    entries = archive.infolist()
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > MAX_FILES:
         raise BundleError(f"{bundle} holds {len(entries):,} files; at most {MAX_FILES:,} are read.")
     for entry in entries:
@@ -190,21 +191,37 @@ def _unpack(archive: zipfile.ZipFile, bundle: Path, table: Mapping[str, Any], fo
 def _check_schemas(root: Path, bundle: Path, run_dir: Path) -> None:
     """Raises BundleError for a manifest or a run card of a version that is not read here."""
     try:
-        found = {f"{stage}/manifest.json": one.get("schema") for stage, one in manifests(root, run_dir).items()}
-        card = read_run_card(run_dir)
-    except (ValueError, AttributeError) as error:
+        complete = manifests(root, run_dir)
+        found = {f"{stage}/{MANIFEST}": one["schema"] for stage, one in complete.items()}
+        wanted = dict.fromkeys(found, MANIFEST_SCHEMA)
+        if (card := read_run_card(run_dir)) is not None:
+            found[CARD], wanted[CARD] = card["schema"], CARD_SCHEMA
+            _ = dict(card["params"])
+        shapeless = [stage for stage, one in complete.items() if not _has_shape(one)]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BundleError(f"{bundle}: a manifest or its run card cannot be read ({error}).") from error
-    wanted = dict.fromkeys(found, MANIFEST_SCHEMA)
-    if card is not None:
-        found[CARD], wanted[CARD] = card.get("schema"), CARD_SCHEMA
     for name, schema in found.items():
         if schema != wanted[name]:
             raise BundleError(
                 f"{bundle}: {name} is of schema {schema!r}; this version reads {wanted[name]!r}. Use the one "
                 f"that wrote it."
             )
-    if not manifests(root, run_dir):
+    if shapeless:
+        raise BundleError(f"{bundle}: {shapeless[0]}/{MANIFEST} lacks what a manifest has. Fetch or make it again.")
+    if not complete:
         raise BundleError(f"{bundle}: none of its stages is complete and known here, so there is nothing to import.")
+
+
+def _has_shape(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest has the parts that readers take for granted."""
+    parts = [isinstance(manifest.get(part), dict) for part in MANIFEST_PARTS]
+    return (
+        all(parts)
+        and {"key", "wall_s", "peak_rss_mib"} <= set(manifest)
+        and all(
+            _is_description(known) and isinstance(known.get("mtime_ns"), int) for known in manifest["files"].values()
+        )
+    )
 
 
 def _settle(root: Path, run_dir: Path, name: str, table: Mapping[str, Any], digest: str) -> None:
@@ -212,7 +229,7 @@ def _settle(root: Path, run_dir: Path, name: str, table: Mapping[str, Any], dige
     for stage, manifest in manifests(root, run_dir).items():
         for file, known in manifest["files"].items():
             path = run_dir / stage / file
-            if path.is_file():
+            if f"{stage}/{file}" in table["files"]:
                 os.utime(path, ns=(known["mtime_ns"], known["mtime_ns"]))
     card = read_run_card(run_dir)
     if name != table["run"]:

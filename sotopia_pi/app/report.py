@@ -42,14 +42,14 @@ def write_report(root: Path, run: str, stages: tuple[str, ...]) -> Path:
 
 
 def known_stages(root: Path, run: str) -> tuple[str, ...]:
-    """Stages that a run's card names, or where it has none, those that have a folder. `run` exists."""
+    """Stages that a run's card names, else those that have a folder, else all there are. `run` exists."""
     run_dir = root / "outputs" / run
     try:
         named = (read_run_card(run_dir) or {})["params"]
     except (ValueError, LookupError, TypeError):
         named = ()
     named = named or [name for name in stage_names(root) if (run_dir / name).is_dir()]
-    return tuple(name for name in stage_names(root) if name in named)
+    return tuple(name for name in stage_names(root) if name in named or not named)
 
 
 def _answer(run: ReportRun) -> Chapter:

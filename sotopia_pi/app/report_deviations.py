@@ -104,7 +104,12 @@ FACTS = (
 
 
 def deviations_html(run: ReportRun) -> Html:
-    """Two tables, the second folded up: what the paper did and what this run did, wherever they differ."""
+    """Two tables, the second folded up: what the paper did and what this run did, wherever they differ.
+
+    "" where no stage is finished.
+    """
+    if not run.manifests:
+        return Html()
     try:
         paper = plan_run(run.root, run.root / "params" / f"{PRESET}.yaml").params
     except (ParameterError, OSError) as error:
