@@ -12,6 +12,7 @@ HIDDEN_TAGS = {"remove-cell", "hide-cell", "parameters", "injected-parameters"}
 NEEDS_SCRIPT = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
 TERMINAL = "\n\r\t\b\x1b"
 """Control characters that mean something in printed text; a page shows colours of a terminal as its own."""
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 NO_DESCRIPTION = 'alt="No description has been provided for this image"'
 
 
@@ -34,14 +35,19 @@ def render_notebook(source: Path, target: Path, title: str) -> Path:
 
 
 def page(title: str, body: str, back_to: str | None = None) -> str:
-    """A whole HTML document around a body. title: plain text, escaped here. back_to: relative address of the report."""
+    """A whole HTML document around a body. title: plain text, escaped here. back_to: relative address of the report.
+
+    The browser is told to run no script and to load nothing: a second bar should markup ever get into a page.
+    """
     back = f'<a href="{attribute(back_to)}">Back to the report</a>' if back_to else ""
     return (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{attribute(title)}</title>\n<style>\n{_styles()}\n</style>\n</head>\n<body>\n"
-        f"<nav>{back}</nav>\n<main>\n{body}\n</main>\n<footer>{back}</footer>\n</body>\n</html>\n"
+        f"{f'<nav>{back}</nav>' if back else ''}\n<main>\n{body}\n</main>\n"
+        f"{f'<footer>{back}</footer>' if back else ''}\n</body>\n</html>\n"
     )
 
 
