@@ -196,8 +196,15 @@ def lab(tmp_path_factory, finished_smoke, hostile_project) -> Iterator[Lab]:
     for made in (finished_smoke, hostile_project):
         copied = shutil.ignore_patterns("*.lock", ".*")
         shutil.copytree(made / "outputs", root / "outputs", ignore=copied, dirs_exist_ok=True)
+    with running_lab(root, tmp_path_factory.mktemp("jupyter")) as opened:
+        yield opened
+
+
+@contextmanager
+def running_lab(root: Path, own: Path) -> Iterator[Lab]:
+    """JupyterLab in a project's folder. own: an empty folder in which this server keeps what it knows."""
     opened = Lab(root, free_port(), secrets.token_hex(16))
-    process = start_lab(opened, tmp_path_factory.mktemp("jupyter"))
+    process = start_lab(opened, own)
     try:
         wait_for(opened, process)
         yield opened
