@@ -18,7 +18,7 @@ MOST_BYTES = 150_000
 COLOURS = (128, 64, 32, 16)
 SIZE = {"width": 1100, "height": 900}
 BROWSER, TALK = "11_episode_browser", "12_talk_to_the_agent"
-SAYS = ("Hello! What would you like to have for it?", "That is more than I hoped for. Could we meet in the middle?")
+SAYS = ("Hello! Let us find a price that suits us both.", "Could we meet in the middle?")
 
 
 def main(run: str) -> None:
@@ -29,7 +29,7 @@ def main(run: str) -> None:
         page = browser.new_page(viewport=SIZE, color_scheme="light")
         page.goto((root / "outputs" / run / "report" / "index.html").as_uri())
         save(page.screenshot(), "report.png")
-        with running_lab(root, Path(folder)) as lab:
+        with running_lab(root, Path(folder) / "jupyter") as lab:
             save(episodes(lab, browser, run), "browser.png")
             save(talk(lab, browser, run), "talk.png")
 
@@ -42,7 +42,9 @@ def episodes(lab: Lab, browser: Any, run: str) -> bytes:
         page.get_by_label("variant", exact=True).select_option(label="BC+SR")
         page.get_by_label("sort by", exact=True).select_option(label="score")
         page.get_by_label("highest first", exact=True).check()
-        page.wait_for_timeout(1500)
+        page.get_by_role("button", name="« first").click()
+        page.locator("text=/^1–/").wait_for()
+        page.wait_for_timeout(1000)
         return form(page, "previous", SIZE["height"])
 
 
@@ -64,8 +66,8 @@ def talk(lab: Lab, browser: Any, run: str) -> bytes:
 
 
 def form(page: Any, button: str, height: int) -> bytes:
-    """The output that a button stands in, its upper part."""
-    output = page.locator(".jp-OutputArea-output", has=page.get_by_role("button", name=button)).first
+    """The form that a button stands in, its upper part."""
+    output = page.locator(".widget-vbox", has=page.get_by_role("button", name=button)).first
     output.scroll_into_view_if_needed()
     box = output.bounding_box()
     clip = {**box, "height": min(box["height"], height)}
