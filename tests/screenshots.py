@@ -60,7 +60,7 @@ def talk(lab: Lab, browser: Any, run: str) -> bytes:
             page.wait_for_function("button => !button.disabled", arg=send.element_handle())
             page.get_by_placeholder("What you say").first.fill(words)
             send.click()
-        page.get_by_text("Answered in").wait_for()
+            page.locator(".turn", has_text=words).wait_for()
         page.wait_for_function("button => !button.disabled", arg=send.element_handle())
         return form(page, "Send", SIZE["height"])
 
