@@ -83,13 +83,17 @@ def test_an_index_is_made_once_and_again_only_when_a_file_has_changed(run, index
     assert made.stat().st_mtime_ns != before
 
 
-def test_a_file_that_changed_under_an_open_page_is_noticed(run, index):
-    path = run / EVALUATION / "episodes.jsonl"
-    first, *others = items(run, EVALUATION, "episodes.jsonl")
-    write_items(path, [first | {"failure": "a longer line"}, *others])
-    row = index.row_of(others[0]["id"])
-    with pytest.raises(ValueError, match="Run all cells again"):
-        index.transcript(row)
+@pytest.mark.parametrize(("file", "key"), [("episodes.jsonl", "id"), ("ratings.jsonl", "episode_id")])
+def test_a_file_that_changed_under_an_open_page_is_noticed(run, index, file, key):
+    row = index.row_of(items(run, EVALUATION, "episodes.jsonl")[8]["id"])
+    before = items(run, EVALUATION, file)
+    assert index.transcript(row).ratings
+    others = [item | {key: item[key][:-1] + "-"} for item in before]
+    longer = [item | {"schema": item["schema"] + "-and-more"} for item in before]
+    for changed in (others, longer):
+        write_items(run / EVALUATION / file, changed)
+        with pytest.raises(ValueError, match="Run all cells again"):
+            index.transcript(row)
 
 
 def test_a_deleted_index_is_made_again(run, index):
@@ -143,6 +147,11 @@ def test_a_search_finds_what_reading_everything_finds(run, index, monkeypatch, b
         expected.append(any(words.lower() in text.lower() for text in texts))
     assert index.holds(words).tolist() == expected
     assert any(expected) == (words != "nowhere") and (words == "lamp") == all(expected)
+
+
+def test_a_search_for_the_first_words_of_a_text_finds_that_text_alone(index):
+    for row in range(0, len(index), 7):
+        assert np.flatnonzero(index.holds(index.frame["id"].iat[row])).tolist() == [row]
 
 
 def test_a_search_finds_reasons_and_what_came_in_place_of_a_turn(run):

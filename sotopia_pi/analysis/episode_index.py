@@ -139,10 +139,11 @@ class EpisodeIndex:
     def transcript(self, row: int, reason: str = "") -> Transcript:
         """The whole episode, read from its files now. Raises ValueError where they have changed since."""
         part, own = self._part(row)
-        episode = Episode.from_dict(self._item(part.line(own), row, self.frame["id"].iat[row]))
-        task = SocialTask.from_dict(self._item(part.task_line(own), row, self.frame["task"].iat[row]))
-        ratings = tuple(Rating.from_dict(json.loads(line)) for line in part.rating_lines(own))
-        return Transcript(task, episode, ratings, reason)
+        episode_id, task_id = self.frame["id"].iat[row], self.frame["task"].iat[row]
+        episode = Episode.from_dict(self._item(part.line(own), row, "id", episode_id))
+        task = SocialTask.from_dict(self._item(part.task_line(own), row, "id", task_id))
+        given = (self._item(line, row, "episode_id", episode_id) for line in part.rating_lines(own))
+        return Transcript(task, episode, tuple(map(Rating.from_dict, given)), reason)
 
     def lines(self, row: int) -> tuple[bytes, list[bytes]]:
         """The episode's line and those of its ratings, as they lie in their files."""
@@ -170,10 +171,11 @@ class EpisodeIndex:
         number = int(np.searchsorted(self._first, row, side="right")) - 1
         return self.parts[number], row - int(self._first[number])
 
-    def _item(self, line: bytes, row: int, wanted: str) -> dict[str, Any]:
+    def _item(self, line: bytes, row: int, key: str, wanted: str) -> dict[str, Any]:
+        """What a line holds, where that is the item that was indexed."""
         try:
             item = json.loads(line)
-            if item["id"] == wanted:
+            if item[key] == wanted:
                 return item
         except (ValueError, KeyError, TypeError):
             pass  # not the item that lay here
