@@ -21,6 +21,8 @@ from sotopia_pi.world.scoring import rate_by_payoff
 
 TASK = task()
 RULES = Rules(turn_limit=6)
+SOON_S = 20.0
+"""A talk that has not ended by then hangs."""
 HELLO, OFFER, LEAVE = Action("speak", "Hello."), Action("speak", "I could do $50."), Action("leave")
 
 
@@ -39,7 +41,7 @@ async def says(talk: Talk, *actions: Action):
 
 
 async def together(talk: Talk, *actions: Action) -> Episode:
-    episode, _ = await asyncio.gather(talk.play(), says(talk, *actions))
+    episode, _ = await asyncio.wait_for(asyncio.gather(talk.play(), says(talk, *actions)), SOON_S)
     return episode
 
 
@@ -142,7 +144,7 @@ def test_whoever_ends_while_the_other_speaks_leaves_right_after():
         await until(lambda: heard[-1:] == ["Hi"], "the first word")
         talk.leave()
         agent.chat.release()
-        return await playing
+        return await asyncio.wait_for(playing, SOON_S)
 
     episode = asyncio.run(ended())
     assert [turn.action for turn in episode.turns] == [HELLO, Action("speak", "Hi there."), LEAVE]

@@ -7,7 +7,9 @@ import pytest
 from toy_company import ToyCompany, away, telling, until
 from toy_talk import CANARY, task
 
+from sotopia_pi.analysis.talk_forms import LAST_KEYS_S, TaskChoice
 from sotopia_pi.analysis.talk_panel import TalkPanel
+from sotopia_pi.analysis.talk_view import coming_html, words_so_far
 from sotopia_pi.models.seam import Reply
 from sotopia_pi.stages.talk_files import TalkFiles
 from sotopia_pi.store.params import ParameterError
@@ -250,6 +252,7 @@ def test_enter_sends_like_the_button(files):
         await until(lambda: not panel.action.disabled, "the person's turn")
         panel.action.words.value = "Hello"
         panel.action.words._handle_custom_msg({"event": "submit"}, [])
+        await asyncio.sleep(LAST_KEYS_S / 3)
         panel.action.words.value = "Hello there."
         await until(lambda: "Hi." in panel.chat_view.value, "the reply")
         panel.stop.click()
@@ -270,6 +273,31 @@ def test_what_both_say_cannot_become_markup(files):
 
     page = asyncio.run(sitting())
     assert "<script" not in page and "\u202e" not in page and "&lt;script&gt;" in page and "U+202E" in page
+
+
+def test_what_is_still_being_said_cannot_become_markup_either():
+    page = coming_html(HOSTILE, 1, HOSTILE)
+    assert "<script" not in page and "\u202e" not in page and page.count("&lt;script&gt;") == 2
+
+
+def test_a_task_to_choose_is_one_line_of_plain_text():
+    told = TASK.scenario.text + "\n" + HOSTILE
+    (label, _), *_ = TaskChoice([replace(TASK, scenario=replace(TASK.scenario, text=told))]).task_id.options
+    assert label.startswith("1. bargaining: A lamp is for sale. <script>") and label.endswith("[U+202E]")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("I want $8", "I want $8"),
+        ('{"action_type": "spe', ""),
+        ('{"action_type": "speak", "argument": "I wa', "I wa"),
+        ('```json\n{"argument": "Say \\"yes\\" to', 'Say "yes" to'),
+        ('{"argument": "Done.", "action_type": "speak"}', "Done."),
+    ],
+)
+def test_of_a_reply_in_json_the_words_are_shown_as_far_as_they_have_come(text, words):
+    assert words_so_far(text) == words
 
 
 def test_the_form_brings_its_static_twin_and_says_what_is_lacking(files):
