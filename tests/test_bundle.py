@@ -85,6 +85,8 @@ def test_every_file_is_named_with_digest_and_size(project):
 
 def test_the_same_run_gives_the_same_bytes(project, tmp_path):
     first = Path(bundled(project, tmp_path / "a.zip")["file"]).read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     for path in project.run_dir.rglob("*"):
         os.utime(path, (1, 1))
     (project.run_dir / "report/index.html").unlink()
@@ -209,11 +211,13 @@ def test_exports_stay_out_but_for_their_cards_and_links_are_not_followed(project
     (cards / "README.md").write_text("# A card")
     (cards / "adapter_model.safetensors").write_bytes(b"again")
     (tmp_path / "outside.txt").write_text("not of this run")
+    (project.run_dir / "02_depends/index").mkdir()
+    (project.run_dir / "02_depends/index/text.bin").write_bytes(b"words")
     (project.run_dir / "01_items/away.txt").symlink_to(tmp_path / "outside.txt")
     report = bundled(project)
     held = unpacked(report["file"])
     assert held["toy/cards/adapters/toy-bc/README.md"] == b"# A card"
-    assert not [name for name in held if "export" in name or "away" in name]
+    assert not [name for name in held if "export" in name or "away" in name or "index/" in name]
     assert {"exports can be made again from the bundle", "links are not followed"} <= {
         one["why"] for one in report["left_out"]
     }

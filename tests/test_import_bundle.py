@@ -306,7 +306,7 @@ def test_a_manifest_touches_nothing_outside_its_run(here, bundle, tmp_path):
 
     def reach(held):
         manifest = json.loads(held["toy/01_items/manifest.json"])
-        manifest["files"]["../../../mine.txt"] = {"sha256": "0", "bytes": 4, "mtime_ns": 7}
+        manifest["files"]["../../../../mine.txt"] = {"sha256": "0", "bytes": 4, "mtime_ns": 7}
         held["toy/01_items/manifest.json"] = json.dumps(manifest).encode()
 
     imported(here, spoilt(bundle, tmp_path / "a.zip", reach, False))

@@ -171,6 +171,21 @@ def test_an_episode_stands_in_full_with_its_anchor(whole, page):
     assert len(shown) == 3 and set(shown) <= known and page.count("sotopia-play tex2jax") == 3
 
 
+def test_episodes_that_the_browser_chose_take_the_place_of_the_results_own(copy):
+    shutil.copy(copy / "notebooks/10_results.ipynb", copy / "notebooks/11_episode_browser.ipynb")
+    episodes = ItemFile(copy / "outputs/laptop/06_social_evaluation/episodes.jsonl").read()
+    mine = [one["id"] for one in episodes if one["tag"] == "BC+SR"][3:10]
+    rows = [{"id": one, "episode_id": one, "variant": "BC+SR", "reasons": f"odd <{i}>"} for i, one in enumerate(mine)]
+    rows.append({"id": "b", "episode_id": "b", "variant": "base", "reasons": "worst"})
+    stage = copy / "outputs/laptop/11_episode_browser"
+    write_items(stage / "chosen.jsonl", rows)
+    complete(stage)
+    (stage / "report.html").write_text("all of them")
+    outline = Outline(write_report(copy, "laptop", (*PLAYED, "10_results", "11_episode_browser")).read_text())
+    assert [one for one in outline.ids if one.startswith("episode-")] == [f"episode-{one}" for one in mine[:5]]
+    assert "BC+SR: odd <0>" in outline.words and "../11_episode_browser/report.html" in outline.links
+
+
 def test_the_page_stays_small_enough_to_send(page):
     assert 100_000 < len(page.encode()) < 3_000_000
 

@@ -157,6 +157,8 @@ def _reason_to_leave(path: Path, name: str, adapters: bool) -> str:
         return "links are not followed"
     if name.split("/")[0] == EXPORTS:
         return "exports can be made again from the bundle"
+    if "/index/" in name:
+        return "indices of the episode browser, which makes them again"
     if path.suffix in UNFINISHED or path.name == PROGRESS:
         return "checkpoints and unfinished files"
     return "weights of adapters, left out as asked" if path.suffix == WEIGHTS and not adapters else ""

@@ -1,4 +1,4 @@
-"""Episodes of a report: a few in full, those that the results notebook chose, and where to read the others."""
+"""Episodes of a report: a few in full, those that the browser or results notebook chose, and where the others are."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from sotopia_pi.analysis.escaping import escaped
 from sotopia_pi.analysis.same_tasks import compared
 from sotopia_pi.analysis.tables import frame_of
-from sotopia_pi.analysis.transcripts import Choice, choose_episodes, episode_html
+from sotopia_pi.analysis.transcripts import READS_BEST, Choice, choose_episodes, episode_html
 from sotopia_pi.app.finished_run import EPISODES, TASKS, TASKS_FILE
 from sotopia_pi.app.fragments import Html, attribute, joined, link, paragraph
 from sotopia_pi.app.pipeline import PAGE
@@ -18,8 +18,11 @@ from sotopia_pi.world.ratings import Rating
 from sotopia_pi.world.tasks import SocialTask
 
 RATINGS = "ratings.jsonl"
+BROWSER, CHOSEN = "11_episode_browser", "chosen.jsonl"
+MOST = 5
+"""Episodes in full; the browser's page has all that were chosen."""
 MORE = {
-    "11_episode_browser": "More episodes, each with the reason why it was chosen",
+    BROWSER: "More episodes, each with the reason why it was chosen",
     "12_talk_to_the_agent": "Talks that people had with the agent",
 }
 SIDE_BY_SIDE = "The-same-tasks,-side-by-side"
@@ -39,7 +42,7 @@ def _chosen(
     episodes: Sequence[Mapping[str, Any]],
     ratings: Sequence[Mapping[str, Any]],
 ) -> list[Html]:
-    choices = choose_episodes(frame_of(tasks, episodes, ratings, run.name))
+    choices = _of_browser(run) or choose_episodes(frame_of(tasks, episodes, ratings, run.name))
     if not choices:
         return []
     ids = {choice.episode_id for choice in choices}
@@ -47,8 +50,20 @@ def _chosen(
     on = {episode.task_id for episode in played.values()}
     tasks_by_id = {one["id"]: SocialTask.from_dict(one) for one in tasks if one["id"] in on}
     rated = [Rating.from_dict(one) for one in ratings if one["episode_id"] in ids]
-    intro = "Chosen by a rule from the tasks that count: the best, a typical one, and a failed one or else the worst."
-    return [paragraph(intro), *(_episode(choice, played, tasks_by_id, rated) for choice in choices)]
+    intro = "Chosen by a rule, each with its reason."
+    return [
+        paragraph(intro),
+        *(_episode(choice, played, tasks_by_id, rated) for choice in choices if choice.episode_id in played),
+    ]
+
+
+def _of_browser(run: ReportRun) -> list[Choice]:
+    """What the browser notebook chose of the variant that reads best; [] where that stage is not finished."""
+    chosen = run.items(BROWSER, CHOSEN)
+    variants = {one["variant"] for one in chosen}
+    best = next((variant for variant in (*READS_BEST, *sorted(variants)) if variant in variants), None)
+    mine = [one for one in chosen if one["variant"] == best]
+    return [Choice(one["episode_id"], f"{best}: {one['reasons']}.") for one in mine[:MOST]]
 
 
 def _episode(
