@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +9,17 @@ import ipywidgets as widgets
 import nbformat
 import pandas as pd
 import pytest
-from bleach._vendor import html5lib
 from hostile import (
     ANNOTATORS,
     JUDGE_NAMES,
     MODEL,
     PAYLOADS,
     SET,
-    UNSEEN,
     VARIANTS,
     HostileRun,
     part,
 )
+from inert import assert_inert, assert_shown
 from test_selection import episode as plain_episode
 from test_selection import rating as plain_rating
 
@@ -62,50 +60,6 @@ from sotopia_pi.stages.toxic_words import word_list
 from sotopia_pi.store.items import ItemFile
 
 REPOSITORY = Path(__file__).parents[1]
-STRUCTURE = {"html", "head", "body", "meta", "title", "style", "nav", "main", "header", "footer", "section", "div"}
-STRUCTURE |= {"figure", "figcaption", "blockquote", "colgroup", "col"}
-WORDS = {"h1", "h2", "h3", "h4", "p", "span", "small", "b", "i", "a", "br", "ul", "ol", "li", "dl", "dt", "dd", "pre"}
-TABLES = {"table", "caption", "thead", "tbody", "tr", "th", "td", "details", "summary", "img"}
-ATTRIBUTES = {"class", "id", "style", "alt", "src", "href", "colspan", "rowspan", "open", "lang", "charset", "name"}
-ATTRIBUTES |= {"type", "content", "scope", "role", "http-equiv", "aria-label", "aria-labelledby"}
-PLAIN = ("style", "class", "id", "content", "name", "http-equiv", "aria-labelledby")
-"""Attributes that never hold what others wrote."""
-ADDRESSES = ("data:image/png;base64,", "../", "#")
-
-
-def assert_inert(text: str, says: Iterable[str] = (SET,)) -> None:
-    """A page of ours, as a browser reads it, is made of our own elements and holds the payloads as words only."""
-    unseen = {f"U+{ord(c):04X}" for c in UNSEEN if c in text}
-    assert not unseen, f"raw characters that nobody sees: {unseen}"
-    builder = html5lib.getTreeBuilder("dom")
-    document = html5lib.HTMLParser(builder, namespaceHTMLElements=False).parse(text)
-    words = []
-    for node in walk(document):
-        assert node.nodeType != node.COMMENT_NODE, f"a comment: {node.data[:80]}"
-        if node.nodeType == node.TEXT_NODE:
-            words.append(node.data)
-        if node.nodeType == node.ELEMENT_NODE:
-            assert_own(node)
-    for payload in says:
-        assert payload in "".join(words), f"{payload!r} is not shown"
-
-
-def walk(node) -> Iterator:
-    yield node
-    for child in node.childNodes:
-        yield from walk(child)
-
-
-def assert_own(element) -> None:
-    assert element.tagName in STRUCTURE | WORDS | TABLES, f"<{element.tagName}>"
-    if element.tagName == "style":
-        assert "hostile" not in "".join(child.data for child in element.childNodes)
-    for name, value in element.attributes.items():
-        assert name in ATTRIBUTES, f"<{element.tagName} {name}={value[:80]!r}>"
-        if name in ("src", "href"):
-            assert value.startswith(ADDRESSES), f"<{element.tagName} {name}={value[:80]!r}>"
-        if name in PLAIN:
-            assert "hostile" not in value and "(" not in value, f"<{element.tagName} {name}={value[:80]!r}>"
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +117,7 @@ def test_transcripts(run):
     ratings = [*run.ratings, *run.more]
     for number, episode in enumerate(run.episodes):
         shown_one = Transcript(tasks[episode.task_id], episode, tuple(ratings), part(number % 9, 9))._repr_html_()
-        assert_inert(shown_one) if number % 12 == 0 else assert_own_start(shown_one)
+        assert_shown(shown_one) if number % 12 == 0 else assert_own_start(shown_one)
     whole = "".join(Transcript(tasks[e.task_id], e)._repr_html_() for e in run.episodes[:9])
     assert_inert(whole, [visible(text) for name, text in PAYLOADS.items() if not re.search(r"\s\s|[\n\r\x0b]", text)])
 
@@ -218,16 +172,16 @@ def test_safety_pairs(run):
     tasks = {of.id: of for of in run.safety}
     plays = same_plays(run.safety_episodes, tasks, "base", VARIANTS[0])
     assert plays
-    assert_inert(pairs_html(plays[:4], word_list(""), run.labels))
+    assert_shown(pairs_html(plays[:4], word_list(""), run.labels))
 
 
 def test_the_loss_mask():
     tokens = list(PAYLOADS.values())
-    assert_inert(mask_html(tokens, [i % 2 == 0 for i in range(len(tokens))]))
+    assert_shown(mask_html(tokens, [i % 2 == 0 for i in range(len(tokens))]))
 
 
 def test_the_headline_with_its_figures_alternative_text(frame):
-    assert_inert(headline_html(frame, MODEL, {"SR": MODEL, MODEL: MODEL}))
+    assert_shown(headline_html(frame, MODEL, {"SR": MODEL, MODEL: MODEL}))
 
 
 def tables_of(run: HostileRun, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -264,8 +218,7 @@ def test_every_published_table(run, frame, tmp_path):
     for name, numbers in tables_of(run, frame).items():
         told = Publisher(tmp_path).table(name, numbers).to_html()
         assert "hostile" in told, name
-        assert_inert(told, [])
-        assert "mathjax_ignore" in told, "no dollar begins a formula"
+        assert_shown(told, [])
     assert {path.parent for path in tmp_path.rglob("*.csv")} == {tmp_path / "tables"}
 
 
@@ -280,10 +233,10 @@ def test_tables_of_the_early_stages(run):
         near_duplicates(again, run.tasks[:2]),
         data_card([selected], ["tag", "task"]),
     ):
-        assert_inert(safe_table(numbers).to_html())
+        assert_shown(safe_table(numbers).to_html())
     assert_inert(safe_table(task_summary([selected])).to_html(), [])
     for task in run.tasks:
-        assert_inert(task_html(task))
+        assert_shown(task_html(task))
 
 
 def test_tables_of_people(run):
