@@ -282,7 +282,7 @@ def _scores(ratings: Sequence[Rating], names: Sequence[str]) -> str:
     bad = [names[r.side] for r in ratings if r.parts.get("bad_deal")]
     worse = f'<p class="warning">Worse than walking away for {escaped(" and ".join(bad))}.</p>' if bad else ""
     return f"{worse}<table><caption>{escaped(judge)}</caption><tr><th></th>{head}</tr>{rows}</table>" + (
-        f"<dl>{rest}</dl>" if rest else ""
+        f'<div class="why">{rest}</div>' if rest else ""
     )
 
 
@@ -290,14 +290,14 @@ def _dimension(dimension: str, ratings: Sequence[Rating], names: Sequence[str]) 
     low, high = DIMENSIONS[dimension]
     cells = "".join(_score(rating, dimension) for rating in ratings)
     why = _reasons(dimension, ratings, names)
-    told = f'<tr><td class="why" colspan="{len(ratings) + 1}"><dl>{why}</dl></td></tr>' if why else ""
+    told = f'<tr><td class="why" colspan="{len(ratings) + 1}">{why}</td></tr>' if why else ""
     return f"<tr><th>{escaped(dimension.replace('_', ' '))} [{low}, {high}]</th>{cells}</tr>{told}"
 
 
 def _reasons(dimension: str, ratings: Sequence[Rating], names: Sequence[str]) -> str:
-    """Why a dimension was scored so, side by side as far as the judge said."""
+    """Why a dimension was scored so: a line a side, as far as the judge said."""
     said = [(names[r.side], r.reasons[dimension]) for r in ratings if r.reasons.get(dimension)]
-    return "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(why)}</dd>" for name, why in said)
+    return "".join(f"<p><b>{escaped(name)}:</b> {escaped(why)}</p>" for name, why in said)
 
 
 def _score(rating: Rating, dimension: str) -> str:
