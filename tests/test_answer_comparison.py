@@ -151,4 +151,4 @@ def test_a_dialogue_that_has_ended_takes_no_more(files):
 
 def test_the_form_brings_its_static_twin(files):
     bundle = opened(files, telling(name="base"), telling())._repr_mimebundle_()
-    assert "0 comparisons are" in bundle["text/html"] and "base, BC" in bundle["text/html"]
+    assert "Saved comparisons: 0." in bundle["text/html"] and "base, BC" in bundle["text/html"]

@@ -125,7 +125,7 @@ class AnswerComparison:
         kept = len(self._files.comparisons())
         return (
             f"<p>Open this notebook to send one message to two of these: {escaped(', '.join(self._company.names))}. "
-            f"Nothing of it is saved unless you press Save; {kept} comparisons are.</p>"
+            f"Nothing of it is saved unless you press Save. Saved comparisons: {kept}.</p>"
         )
 
     # What a person presses

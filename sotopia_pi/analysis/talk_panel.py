@@ -12,7 +12,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from sotopia_pi.analysis.escaping import plain
+from sotopia_pi.analysis.escaping import escaped, plain
 from sotopia_pi.analysis.talk_forms import LABELS, ActionForm, AgentChoice, Home, TaskChoice, row, said
 from sotopia_pi.analysis.talk_view import TALK_STYLE, ended_in_words, side_html, talk_html
 from sotopia_pi.analysis.transcripts import episode_html
@@ -88,11 +88,11 @@ class TalkPanel:
 
     def static_html(self) -> str:
         """The form on paper: how to have a talk, and with whom one could."""
-        there = ", ".join(map(plain, self._company.names))
+        there = ", ".join(self._company.names)
         away = " ".join(f"{variant}: {reason}." for variant, reason in self._company.absent.items())
         return (
-            said(self._lacking, bad=True) + f"<p>{len(self._tasks)} tasks to choose from. One can talk to: </p>"
-            f"{said(there)}{said(away, bad=True)}"
+            f"{said(self._lacking, bad=True)}<p>{len(self._tasks)} tasks to choose from. One can talk to: "
+            f"{escaped(there)}. {escaped(away)}</p>"
             "<p>Open this notebook in JupyterLab, Run All, choose a task, a character and whom to talk to, and press "
             "Start talking.</p>"
         )
