@@ -189,9 +189,8 @@ class Lab:
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory, finished_smoke, hostile_project) -> Iterator[Lab]:
+def lab(tmp_path_factory, hostile_project, finished_smoke) -> Iterator[Lab]:
     """JupyterLab in a project of its own with the finished runs `smoke` and `hostile`."""
-    skip_without_browser()
     root = project(tmp_path_factory.mktemp("lab"))
     for made in (finished_smoke, hostile_project):
         copied = shutil.ignore_patterns("*.lock", ".*")
@@ -215,6 +214,7 @@ def running_lab(root: Path, own: Path) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def hostile_project(tmp_path_factory) -> Path:
     """A project with the run `hostile`, its results pages and its report made by the command line."""
+    skip_without_browser()
     return made_once(tmp_path_factory, "hostile", make_hostile)
 
 
