@@ -8,7 +8,7 @@ import pandas as pd
 
 from sotopia_pi.analysis.colours import EXPERT, LEARNED, in_order
 from sotopia_pi.analysis.episode_index import EpisodeIndex, anchor
-from sotopia_pi.analysis.escaping import escaped
+from sotopia_pi.analysis.escaping import STANDS_ALONE, escaped
 from sotopia_pi.analysis.goal_tables import studied
 from sotopia_pi.analysis.tables import EVALUATION_STAGE, UNGATED_FAMILIES
 from sotopia_pi.analysis.transcript_style import PAIR_STYLE, STYLE
@@ -115,7 +115,7 @@ def chosen_html(index: EpisodeIndex, chosen: Sequence[Chosen]) -> str:
     undisputed = (
         "" if len(index.gaps()) else "<p>No side was rated by the rule and by a judge, so none is disputed.</p>"
     )
-    return f"<style>{STYLE}</style><ol>{listed}</ol>{undisputed}{shown}"
+    return f'<style>{STYLE}</style><ol class="{STANDS_ALONE}">{listed}</ol>{undisputed}{shown}'
 
 
 def pairs_html(index: EpisodeIndex, pairs: Sequence[Pair]) -> str:
@@ -127,7 +127,7 @@ def pairs_html(index: EpisodeIndex, pairs: Sequence[Pair]) -> str:
     )
     for pair in pairs:
         sides = "".join(f"<div>{_named(index, row)}</div>" for row in (pair.first, pair.second))
-        parts.append(f'<p>{escaped(pair.reason)}</p><div class="sotopia-pair">{sides}</div>')
+        parts.append(f'<p class="{STANDS_ALONE}">{escaped(pair.reason)}</p><div class="sotopia-pair">{sides}</div>')
     return "".join(parts)
 
 

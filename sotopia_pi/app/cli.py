@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | push`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | bundle | push | …`."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from sotopia_pi.app.bundle_command import add_bundle
 from sotopia_pi.app.console import Lines
 from sotopia_pi.app.export_command import add_export
 from sotopia_pi.app.pipeline import Settings, StageFailed, run_pipeline
@@ -169,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     imports.set_defaults(action=import_command)
     add_export(commands)
     add_push(commands)
+    add_bundle(commands)
     return parser
 
 
