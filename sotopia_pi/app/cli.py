@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | bundle | push | …`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | bundle | push`."""
 
 import argparse
 import json
