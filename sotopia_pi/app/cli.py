@@ -13,7 +13,6 @@ from sotopia_pi.app.console import Lines
 from sotopia_pi.app.export_command import add_export
 from sotopia_pi.app.pipeline import Settings, StageFailed, run_pipeline
 from sotopia_pi.app.push import add_push
-from sotopia_pi.app.report import write_report
 from sotopia_pi.app.results import results_table, run_results
 from sotopia_pi.app.status import find_run, run_status, status_table
 from sotopia_pi.store.lock import RunLocked
@@ -124,6 +123,8 @@ def import_command(arguments: argparse.Namespace) -> int:
 
 
 def _finish(root: Path, plan: Plan) -> Path:
+    from sotopia_pi.app.report import write_report
+
     write_run_card(root, plan)
     return write_report(root, plan.run, plan.stages)
 
