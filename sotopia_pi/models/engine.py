@@ -203,6 +203,7 @@ class Engine:
                 chosen.append(job)
             if fed:
                 feeds.append((job.slot, fed))
+        self._slots.bring_together([slot for slot, fed in feeds if len(fed) == 1])
         logits = self._compute(Step(self._slots, feeds), ready, adapter)
         for slot, fed in feeds:
             slot.tokens += fed

@@ -21,8 +21,11 @@ def draw(logits: torch.Tensor, samplings: Sequence[Sampling], seeds: Sequence[tu
     seeds: (seed of the request, how many tokens it has drawn). A row's draw depends on its own logits, sampling and
     seed alone, never on what else is in the batch.
     """
-    tokens = logits.argmax(dim=-1).tolist()
+    tokens = [0] * len(samplings)
     warm = [row for row, sampling in enumerate(samplings) if sampling.temperature > 0]
+    cold = [row for row, sampling in enumerate(samplings) if sampling.temperature == 0]
+    for row, token in zip(cold, logits[cold].argmax(dim=-1).tolist(), strict=True):
+        tokens[row] = token
     if not warm:
         return tokens
     temperatures = torch.tensor([samplings[row].temperature for row in warm])
