@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | bench`."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from sotopia_pi.app.bench.command import add_bench
 from sotopia_pi.app.console import Lines
 from sotopia_pi.app.export_command import add_export
 from sotopia_pi.app.pipeline import Settings, StageFailed, run_pipeline
@@ -167,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("--run", required=True, help="the run that gets them, in outputs/RUN/sotopia/")
     imports.set_defaults(action=import_command)
     add_export(commands)
+    add_bench(commands)
     return parser
 
 
