@@ -8,8 +8,9 @@ from pathlib import Path
 from toy_talks import Lines, price_task, talk
 from transformers import AutoTokenizer
 
+from sotopia_pi.models.adapters import adapter_digest
 from sotopia_pi.models.render import Renderer
-from sotopia_pi.models.weights import prepare
+from sotopia_pi.models.weights import prepare, weights_digest
 from sotopia_pi.stages.examples import build_examples
 from sotopia_pi.stages.lora import LoraSettings
 from sotopia_pi.stages.selection import KeptSide
@@ -25,14 +26,26 @@ RUN = "toy"
 ODD = ("Would $120 do, perhaps?", "[Action]counts coins", "Deal, $150.")
 """What a model said, the second with a tag that is read but not written so."""
 
+ROLES = {"expert": "scripted:expert", "partner": "scripted:training-partner", "judge": "payoff"}
+BASE_DIGEST = "0123456789abcdef"
+"""Of a base that is not here."""
+
 
 class FinishedToy:
     """The run `toy` under a project folder. prompt_format: of training. model: named by the plans. max_tokens: longer
-    examples are not trained on. spoil: changes examples before they are written, as other code would have."""
+    examples are not trained on. spoil: changes examples before they are written, as other code would have. roles: who
+    played and rated, as the stages note it."""
 
     def __init__(
-        self, root: Path, prompt_format: str = "chat", model: str = "tiny-random", max_tokens: int = 4096, spoil=None
+        self,
+        root: Path,
+        prompt_format: str = "chat",
+        model: str = "tiny-random",
+        max_tokens: int = 4096,
+        spoil=None,
+        roles=ROLES,
     ):
+        self.roles, self.last_adapter = dict(roles), None
         self.root, self.dir, self.model = root, root / "outputs" / RUN, model
         self.prompt_format, self.max_tokens, self.spoil = prompt_format, max_tokens, spoil or (lambda example: example)
         self.renderer = Renderer(AutoTokenizer.from_pretrained(prepare("tiny-random")))
@@ -115,7 +128,8 @@ class FinishedToy:
         files = {"episodes.jsonl": episodes, "ratings.jsonl": ratings, "judge_ratings.jsonl": further}
         for file, items in files.items():
             stage.write(file, [item.to_dict() for item in items])
-        stage.finish({file: [item.id for item in items] for file, items in files.items()})
+        ids = {file: [item.id for item in items] for file, items in files.items()}
+        stage.finish(ids, notes={"roles": self.roles})
 
     def _trained(self, name, source, episodes, task, variants):
         stage = self.stage(name)
@@ -140,21 +154,44 @@ class FinishedToy:
             ]
             stage.write("variants.jsonl", told)
             named["variants.jsonl"] = [v for v, _ in variants]
-        stage.finish(named, artefacts=[folder for _, folder in variants if folder])
+        counts = {"in": 4, "rated": 3, "kept by the recipe": len(kept), "own turns": 6, "examples": len(examples)}
+        if len(variants) > 1:
+            counts = {f"BC+SR: {step}": n for step, n in counts.items()}
+        stage.finish(named, artefacts=[folder for _, folder in variants if folder], counts=counts)
         return examples
 
     def _adapter(self, stage: Stage, folder: str, examples):
         place = stage.path(folder)
-        TrainingPlan.of(place, self.model, LoraSettings(), stage.path("examples.jsonl"), examples).write(place)
-        (place / "adapter").mkdir()
+        settings = self.lora_settings()
+        TrainingPlan.of(place, self.model, settings, stage.path("examples.jsonl"), examples).write(place)
+        self.write_adapter(place / "adapter")
+        digest = adapter_digest(place / "adapter")
+        here = self.model == "tiny-random"
+        record = {
+            "settings": settings.to_dict(),
+            "base_digest": weights_digest(prepare("tiny-random")) if here else BASE_DIGEST,
+            "start_from_digest": self.last_adapter,
+            "base": "tiny-random-1" if here else "f" * 40,
+            "result": {"steps": 2, "tokens": 500, "supervised_tokens": 90, "loss_first": 3.25, "loss_last": None}
+            | {"adapter_digest": digest},
+        }
+        (place / "settings.json").write_text(json.dumps(record))
+        self.last_adapter = digest
+
+    def lora_settings(self) -> LoraSettings:
+        return LoraSettings()
+
+    def write_adapter(self, folder: Path) -> None:
+        """Something that looks like an adapter and holds no weights."""
+        folder.mkdir()
         config = {
             "peft_type": "LORA",
             "r": 16,
             "target_modules": ["q_proj"],
             "base_model_name_or_path": "tiny-random-1",
         }
-        (place / "adapter" / "adapter_config.json").write_text(json.dumps(config))
-        (place / "adapter" / "adapter_model.safetensors").write_bytes(folder.encode())
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        (folder / "adapter_model.safetensors").write_bytes(folder.parent.name.encode())
 
 
 ALL = dict(zip(DIMENSIONS, (8, 2, 3, -1, 0, 1, 5), strict=True))

@@ -1,6 +1,7 @@
 """A run of any size made from a finished one: its evaluation episodes and ratings again as further repeats.
 
-Measures how long pages take over many episodes: `python tests/large_run.py outputs/laptop outputs/large 20000`.
+Measures how long pages take over many episodes: `python tests/large_run.py outputs/laptop outputs/large 20000`; a
+further number says how many turns each episode is to have, its own said again in their order.
 """
 
 import shutil
@@ -17,8 +18,11 @@ from sotopia_pi.world.ratings import Rating
 STAGE = "06_social_evaluation"
 
 
-def enlarge(source: Path, target: Path, n_episodes: int) -> Path:
-    """Copy a run, with n_episodes episodes in its social evaluation (at least as many as the source has)."""
+def enlarge(source: Path, target: Path, n_episodes: int, n_turns: int | None = None) -> Path:
+    """Copy a run, with n_episodes episodes in its social evaluation (at least as many as the source has).
+
+    n_turns: turns of each of them; None leaves them as long as they are.
+    """
     shutil.copytree(source, target)
     folder = target / STAGE
     episodes = [Episode.from_dict(item) for item in ItemFile(folder / "episodes.jsonl").read()]
@@ -29,6 +33,10 @@ def enlarge(source: Path, target: Path, n_episodes: int) -> Path:
     played, rated = [], []
     for episode, repeat in copies:
         one = replace(episode, id=content_id("episode", [episode.id, repeat]), repeat=repeat)
+        if n_turns:
+            one = replace(
+                one, turns=tuple(replace(t, index=i) for i, t in enumerate(islice(cycle(one.turns), n_turns)))
+            )
         played.append(one)
         rated += [
             replace(r, id=content_id("rating", [r.id, repeat]), episode_id=one.id) for r in by_episode[episode.id]
@@ -47,4 +55,4 @@ def _complete(folder: Path, items: dict[str, list[str]]) -> None:
 
 
 if __name__ == "__main__":
-    enlarge(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    enlarge(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -181,14 +181,16 @@ def test_the_end_marker_ends_a_reply_and_stays_out_of_its_text():
     assert all(reply.outcome == "truncated" and len(reply.token_ids) == 40 for reply in cut)
 
 
-def test_the_stream_adds_up_to_the_reply(model):
+def test_the_stream_adds_up_to_the_reply_and_ends_with_it(model):
     async def both():
         request = Request((Message("user", TEXTS[2]),), GREEDY)
         pieces = [piece async for piece in model.chat().stream(request)]
         return pieces, await model.chat().complete(request)
 
-    pieces, reply = asyncio.run(both())
+    (*pieces, last), reply = asyncio.run(both())
     assert "".join(pieces) == reply.text and len(pieces) > 1
+    assert (last.text, last.token_ids, last.outcome) == (reply.text, reply.token_ids, reply.outcome)
+    assert last.usage["completion_tokens"] == len(reply.token_ids) and last.model == reply.model
 
 
 def test_choices_are_scored_by_their_probability(model, folder):

@@ -295,15 +295,24 @@ def test_a_masked_or_half_shown_key_is_removed_from_a_reason(monkeypatch):
 
 def test_a_stream_yields_the_same_words_piece_by_piece():
     with FaultServer(lambda body: "Hello to you.") as server:
-        pieces = streamed(server)
+        *pieces, reply = streamed(server)
     assert pieces == ["Hello", " to", " you."] and server.requests[0]["stream"] is True
+    assert (reply.text, reply.outcome, reply.finish_reason, reply.model) == ("Hello to you.", "ok", "stop", "toy-0001")
+    assert reply.latency_s > 0 and reply.retries == 0
+
+
+def test_a_stream_that_the_limit_cut_off_ends_with_a_reply_that_says_so():
+    with FaultServer(lambda body: "a b " * 300) as server:
+        *pieces, reply = streamed(server)
+    assert "".join(pieces) == reply.text and (reply.outcome, reply.finish_reason) == ("truncated", "length")
 
 
 @pytest.mark.parametrize("kind", ["rate_limit", "server_error", "hang", "huge"])
 def test_a_stream_that_has_said_nothing_yet_is_begun_again(kind):
     with FaultServer(lambda body: "Hello to you.", Faults(1.0, (kind,), first=1)) as server:
-        assert "".join(streamed(server, timeout_s=1 if kind == "hang" else 30)) == "Hello to you."
-    assert len(server.requests) == 2
+        *pieces, reply = streamed(server, timeout_s=1 if kind == "hang" else 30)
+    assert "".join(pieces) == reply.text == "Hello to you."
+    assert len(server.requests) == 2 and reply.retries == 1
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,8 @@ def test_a_failing_notebook_yields_its_page_and_names_stage_cell_error_and_the_n
     page = (project.run_dir / "04_fails/report.html").read_text()
     assert "reached before it failed" in page and "&lt;b&gt;toy&lt;/b&gt; breaks" in page and "<b>toy</b>" not in page
     assert project.manifest("04_fails") is None and not (project.run_dir / "05_forgets").exists()
-    assert "04_fails (unfinished)" in (project.run_dir / "report/index.html").read_text()
+    stopped = "04_fails (begun, not finished; it stopped with RuntimeError: the &lt;b&gt;toy&lt;/b&gt; breaks here)"
+    assert stopped in (project.run_dir / "report/index.html").read_text()
 
 
 def test_a_notebook_that_never_finishes_its_stage_fails(tmp_path):

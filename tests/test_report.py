@@ -85,7 +85,7 @@ def test_warnings_of_libraries_stay_in_the_notebook(project, rendered):
 
 
 def test_the_report_begins_with_the_answer(index):
-    assert index.index("The answer comes first.") < index.index("<h2>Stages</h2>") < index.index("<h2>Run card</h2>")
+    assert index.index("The answer comes first.") < index.index('<h2 id="made">') < index.index('<h2 id="stages">')
 
 
 def test_the_report_names_what_is_missing_in_one_line(index):

@@ -91,7 +91,7 @@ def test_rooms_that_need_no_torch_do_not_load_it(room):
     assert answer.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("path", [p for p in STAGES if p.stem[:2] in {"01", "02", "09", "10"}], ids=name_of)
+@pytest.mark.parametrize("path", [p for p in STAGES if p.stem[:2] in {"01", "02", "09", "10", "11", "12"}], ids=name_of)
 def test_notebooks_that_need_no_torch_do_not_pay_for_it(path):
     imports = "\n".join(
         ast.unparse(n)

@@ -2,14 +2,12 @@
 
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from smoke_run import finish, project, start
 
 from sotopia_pi.store.items import ItemFile, items_digest
 from sotopia_pi.store.manifest import read_manifest
@@ -28,34 +26,6 @@ PLAYED = {
 }
 
 
-def project(folder: Path) -> Path:
-    """A project of its own: the notebooks and presets of the repository, outputs elsewhere."""
-    for name in ("notebooks", "params"):
-        shutil.copytree(REPOSITORY / name, folder / name)
-    return folder
-
-
-def start(root: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "sotopia_pi.app.cli", "run", "params/smoke.yaml"]
-    environment = {**os.environ, "SOTOPIA_PI_HOME": str(root), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command,
-        cwd=root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(root: Path) -> str:
-    process = start(root)
-    out, _ = process.communicate()
-    assert process.returncode == 0, out
-    return out
-
-
 def kill_when(root: Path, reached) -> None:
     """Start the run and SIGKILL it with its kernel as soon as `reached()` is true."""
     process = start(root)
@@ -71,10 +41,8 @@ def lines(path: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    root = project(tmp_path_factory.mktemp("whole"))
-    finish(root)
-    return root
+def whole(finished_smoke):
+    return finished_smoke
 
 
 @pytest.fixture(scope="module")

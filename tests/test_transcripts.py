@@ -43,7 +43,7 @@ ALLOWED_TAGS = {
     "dd",
     "ol",
 } | {*("li", "b", "br", "footer", "table", "caption", "tr", "th", "td")}
-ALLOWED_ATTRIBUTES = {"class"}
+ALLOWED_ATTRIBUTES = {"class", "colspan"}
 
 
 class Reader(HTMLParser):

@@ -8,7 +8,9 @@ STANDS_ALONE = "tex2jax_ignore mathjax_ignore"
 """Classes that keep notebooks from typesetting `$90 … $80` as a formula."""
 
 _LINE_BREAKS = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
-_HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs"}
+_HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Joiners, fillers and a blank pattern: letters and marks by their kind, yet nothing to see."""
 
 
 def escaped(text: object) -> str:
@@ -20,9 +22,31 @@ def escaped(text: object) -> str:
     return "<br>".join("".join(_shown(c) for c in line) for line in _LINE_BREAKS.split(str(text)))
 
 
+def attribute(text: object) -> str:
+    """The same for the value of an attribute or a title, where no element can stand."""
+    return html.escape(visible(text), quote=True)
+
+
+def visible(text: object, keep: str = "") -> str:
+    """A text on one line for a place that takes no markup (an option of a list): hidden characters by their number.
+
+    keep: characters that are left as they are, line breaks among them.
+    """
+    line = str(text) if keep else _LINE_BREAKS.sub(" ", str(text)).replace("\t", " ")
+    return "".join(_number(c) if c not in keep and _is_hidden(c) else c for c in line)
+
+
 def _shown(character: str) -> str:
     if character == "\t":
         return " "
-    if unicodedata.category(character) in _HIDDEN_KINDS:
-        return f'<span class="hidden-character">U+{ord(character):04X}</span>'
+    if _is_hidden(character):
+        return f'<span class="hidden-character">{_number(character)}</span>'
     return html.escape(character, quote=True)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN_KINDS or character in _BLANK_LETTERS
+
+
+def _number(character: str) -> str:
+    return f"U+{ord(character):04X}"

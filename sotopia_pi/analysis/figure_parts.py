@@ -13,12 +13,16 @@ import seaborn as sns
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from sotopia_pi.analysis.colours import EXPERT, FIXED, LEARNED, REFERENCE_COLOUR, TRIVIAL, look
+from sotopia_pi.analysis.escaping import visible
 from sotopia_pi.analysis.statistics import MIN_TEMPLATES_TO_RANK
 
 TASKS_NAMES = {"all": "all tasks", "hard": "hard tasks"}
 BAR, GAP = 0.62, 0.45
+LONGEST_TICK, LONGEST_LINE, LONGEST_TITLE = 48, 90, 140
+"""Most characters of a tick's name, of a line inside the panels, and of a figure's title; the rest gives way to "…"."""
 HALO = [patheffects.withStroke(linewidth=2.5, foreground="white")]
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -171,16 +175,34 @@ def method_text(table: pd.DataFrame) -> str:
 
 
 def finished(fig: Figure, title: str, caption: str, axes: list[Axes]) -> Figure:
+    """Grid, title and caption of a figure; names too long for it, which others may choose, are cut."""
+    _cut_names(fig)
     for ax in axes:
         ax.grid(axis="x", color="#DDDDDD", linewidth=0.6, zorder=0)
         ax.set_axisbelow(True)
         sns.despine(ax=ax)
     width, height = fig.get_size_inches()
-    lines = textwrap.wrap(caption, int(width * 15.5))
-    fig.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+    lines = textwrap.wrap(visible(caption), int(width * 15.5))
+    fig.suptitle(_cut(title, LONGEST_TITLE), x=0.01, ha="left", fontsize=11.5, fontweight="bold")
     foot = (0.17 * len(lines) + 0.12) / height
     fig.text(
         0.01, 0.08 / height, "\n".join(lines), ha="left", va="bottom", fontsize=8, color="#444444", linespacing=1.35
     )
     fig.tight_layout(rect=(0, foot, 1, 0.99))
     return fig
+
+
+def _cut_names(fig: Figure) -> None:
+    for axis in (axis for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)):
+        names = [label.get_text() for label in axis.get_ticklabels()]
+        fitting = [_cut(name, LONGEST_TICK) for name in names]
+        if fitting != names:
+            axis.set_ticklabels(fitting)
+    for text in fig.findobj(Text):
+        text.set_text(_cut(text.get_text(), LONGEST_LINE))
+
+
+def _cut(text: str, most: int) -> str:
+    """Every line cut to so many characters, hidden ones by their number."""
+    lines = (visible(line) for line in text.split("\n"))
+    return "\n".join(line if len(line) <= most else f"{line[: most - 1]}…" for line in lines)

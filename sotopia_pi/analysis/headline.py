@@ -8,7 +8,7 @@ import pandas as pd
 
 from sotopia_pi.analysis.colours import EXPERT, FIXED, LEARNED, TRIVIAL, in_order
 from sotopia_pi.analysis.comparisons import MIN_LEAD_OVER_TRIVIAL, paired_table, ranked, ratio_table, trivial_check
-from sotopia_pi.analysis.escaping import STANDS_ALONE, escaped
+from sotopia_pi.analysis.escaping import STANDS_ALONE, attribute, escaped
 from sotopia_pi.analysis.goal_tables import goal_table
 from sotopia_pi.analysis.plots import figure_bytes, goal_figure
 from sotopia_pi.analysis.statistics import MIN_TEMPLATES_TO_RANK
@@ -38,7 +38,7 @@ def headline_html(frame: pd.DataFrame, model_label: str, notes: Mapping[str, str
     tables = {tasks: goal_table(frame, tasks) for tasks in ("all", "hard")}
     figure = goal_figure(tables, model_label, notes)
     picture = base64.b64encode(figure_bytes(figure)).decode()
-    alt = escaped(f"Bar chart, goal completion by variant, {model_label}. {_alt(tables['all'])}")
+    alt = attribute(f"Bar chart, goal completion by variant, {model_label}. {_alt(tables['all'])}")
     warned = "".join(f'<p class="warning">{escaped(w)}</p>' for w in warnings(frame))
     missing = "".join(f'<p class="note"><b>{escaped(v)}</b>: {escaped(notes[v])}</p>' for v in in_order(notes))
     return (

@@ -26,6 +26,7 @@ from sotopia_pi.analysis.averaged import PEOPLE, averaged
 from sotopia_pi.analysis.colours import in_order
 from sotopia_pi.analysis.goal_tables import ESTIMATE_COLUMNS, estimate_columns
 from sotopia_pi.analysis.judges import INTERVAL, difference_columns, paired_scores
+from sotopia_pi.analysis.safe_table import safe_table
 from sotopia_pi.analysis.statistics import BOOTSTRAP, cluster_mean
 from sotopia_pi.analysis.tables import interval_text
 from sotopia_pi.stages.assignment import Plan
@@ -159,7 +160,9 @@ def to_read(table: pd.DataFrame) -> Styler:
     for name in [column for column in out if f"{column}_low" in table]:
         cells = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
         out[name] = [_interval(*cell) for cell in cells]
-    return _styled(out.rename(columns=lambda name: f"{name} [95 %]" if f"{name}_low" in table else name))
+    return safe_table(
+        out.rename(columns=lambda name: f"{name} [95 %]" if f"{name}_low" in table else name), index=False
+    )
 
 
 def agreement_to_read(table: pd.DataFrame) -> tuple[Styler, Styler]:
@@ -176,15 +179,11 @@ def means_to_read(table: pd.DataFrame) -> Styler:
     wide = cells.pivot(index="rated", columns="variant", values="cell")
     rated = {v: f"{g['n_episodes'].max()} of {g['attempted'].max()}" for v, g in table.groupby("variant")}
     out = pd.concat([pd.DataFrame(rated, index=["rated datapoints"]), wide.reindex(list(DIMENSIONS))])
-    return _styled(out[in_order(rated)].rename_axis("dimension").reset_index())
+    return safe_table(out[in_order(rated)].rename_axis("dimension").reset_index(), index=False)
 
 
 def _interval(value: float, low: float, high: float) -> str:
     return "–" if math.isnan(value) else interval_text(value, low, high)
-
-
-def _styled(table: pd.DataFrame) -> Styler:
-    return table.style.hide(axis="index").format(precision=2, escape="html", na_rep="–")
 
 
 def _annotator(name: str, plan: Plan, ratings: HumanRatings, first: Qualification) -> dict[str, Any]:

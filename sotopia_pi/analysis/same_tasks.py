@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sotopia_pi.analysis.escaping import STANDS_ALONE, escaped
+from sotopia_pi.analysis.transcript_style import PAIR_STYLE
 from sotopia_pi.analysis.transcripts import episode_html
 from sotopia_pi.stages.engagement import engaged, own_words
 from sotopia_pi.stages.labels import Label, standing
@@ -11,12 +12,7 @@ from sotopia_pi.stages.safety_tasks import ROLES, SafetyTask
 from sotopia_pi.stages.toxic_words import WordList
 from sotopia_pi.world.episode import Episode
 
-STYLE = (
-    ".sotopia-pair{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.8em}"
-    ".sotopia-pair .cast{grid-template-columns:1fr}"
-    ".sotopia-pairs>details{margin:.3em 0}.sotopia-pairs>details>summary{cursor:pointer}"
-    "@media(max-width:48em){.sotopia-pair{grid-template-columns:1fr}}"
-)
+STYLE = PAIR_STYLE + ".sotopia-pairs>details{margin:.3em 0}.sotopia-pairs>details>summary{cursor:pointer}"
 BASE = "base"
 TAKES_PART = {True: "engaged", False: "not engaged", None: "engagement unknown"}
 

@@ -1,10 +1,10 @@
 """Tables and views of the early stages: what was drawn, what the episodes reached."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 import pandas as pd
 
+from sotopia_pi.analysis.escaping import STANDS_ALONE, escaped
 from sotopia_pi.world.characters import Relationship
 from sotopia_pi.world.episode import Episode
 from sotopia_pi.world.ratings import Rating
@@ -34,15 +34,16 @@ def task_table(tasks: Sequence[SocialTask]) -> pd.DataFrame:
 def task_html(task: SocialTask) -> str:
     """A task as HTML: the situation both know, and each side's character and private goal."""
     sides = "".join(
-        f"<li><b>Side {side}: {escape(who.name)}</b>, {who.age}, {escape(who.occupation)}. "
-        f"<i>Private goal:</i> {escape(shown_goal(goal))}</li>"
+        f"<li><b>Side {side}: {escaped(who.name)}</b>, {who.age}, {escaped(who.occupation)}. "
+        f"<i>Private goal:</i> {escaped(shown_goal(goal))}</li>"
         for side, (who, goal) in enumerate(zip(task.characters, task.scenario.goals, strict=True))
     )
     level = Relationship(task.scenario.relationship).name.lower().replace("_", " ")
     marks = [task.family, level] + ["hard"] * task.hard + ["no zone of agreement"] * (not task.has_zone)
     return (
-        f"<div><b>{escape(task.scenario.codename)}</b> <small>({escape(', '.join(marks))})</small>"
-        f"<p>{escape(task.scenario.text)}</p><ul>{sides}</ul></div>"
+        f'<div class="{STANDS_ALONE}"><b>{escaped(task.scenario.codename)}</b> '
+        f"<small>({escaped(', '.join(marks))})</small>"
+        f"<p>{escaped(task.scenario.text)}</p><ul>{sides}</ul></div>"
     )
 
 

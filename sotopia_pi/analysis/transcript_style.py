@@ -10,15 +10,18 @@ _DARK = (
 )
 
 
-def themed(name: str) -> str:
-    """Colours of a class in light and dark: by the reader's system, or by JupyterLab's theme where there is one."""
+def themed(name: str, width: str = "56em") -> str:
+    """Colours of a class in light and dark: by the reader's system, or by JupyterLab's theme where there is one.
+
+    width: the most it takes of a wide page, in CSS.
+    """
     return (
         f".{name}{{{_LIGHT};color-scheme:light}}"
         f"@media (prefers-color-scheme:dark){{.{name}{{{_DARK};color-scheme:dark}}}}"
         f'[data-jp-theme-light="true"] .{name}{{{_LIGHT};color-scheme:light}}'
         f'[data-jp-theme-light="false"] .{name}{{{_DARK};color-scheme:dark}}'
         f".{name}{{background:var(--paper);color:var(--ink);border:1px solid var(--line);border-radius:8px;"
-        "padding:1em 1.2em;margin:1em 0;max-width:56em;font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}"
+        f"padding:1em 1.2em;margin:1em 0;max-width:{width};font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}}"
         f".{name} .hidden-character{{background:var(--bad-paper);color:var(--bad);font:.75em monospace;padding:0 .25em;"
         "border-radius:3px}"
     )
@@ -36,8 +39,8 @@ _RULES = {
     "h4": "margin:.1em 0;font-size:1.05em",
     "summary": "cursor:pointer;color:var(--soft);font-size:.87em",
     "dl": "margin:.4em 0;font-size:.87em",
-    "dt": "font-weight:600;margin-top:.35em",
-    "dd": "margin:0 0 0 .8em",
+    "dt": "font-weight:600;margin-top:.35em;float:none;width:auto",
+    "dd": "margin:0 0 0 .8em;float:none;width:auto",
     ".mark": "font-size:.78em;font-weight:400;border-radius:3px;padding:.05em .4em;background:var(--tag)",
     ".mark.private": "background:var(--bad-paper);color:var(--bad)",
     ".turns": "list-style:none;margin:1em 0;padding:0",
@@ -51,10 +54,15 @@ _RULES = {
     ".turn.failed": "background:var(--bad-paper);border-color:var(--bad);border-left-style:double",
     ".turn.failed .kind,.warning": "color:var(--bad)",
     ".raw": "font:.85em monospace",
-    ".outcome": "border-top:1px solid var(--line);padding-top:.5em",
+    ".played": "display:flex;flex-wrap:wrap;gap:0 1.4em;align-items:flex-start",
+    ".played .turns": "flex:3 1 26em",
+    ".outcome": "border-top:1px solid var(--line);padding-top:.5em;flex:2 1 18em;position:sticky;top:0",
+    ".outcome .why": "border-top:0;padding:0 .6em .3em;font-size:.95em",
+    ".outcome .why p": "margin:.15em 0",
     "table": "border-collapse:collapse;font-size:.87em;color:inherit",
     "caption": "text-align:left;color:var(--soft)",
     "th,td": "border:1px solid var(--line);padding:.2em .6em;text-align:left;color:inherit;background:none",
+    ".outcome th,.outcome td": "white-space:normal",
     "tr th": "font-weight:400",
 }
 
@@ -66,4 +74,11 @@ def scoped(name: str, rules: dict[str, str]) -> str:
     )
 
 
-STYLE = themed("sotopia-play") + scoped("sotopia-play", _RULES)
+STYLE = themed("sotopia-play", width="66em") + scoped("sotopia-play", _RULES)
+
+PAIR_STYLE = (
+    ".sotopia-pair{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.8em}"
+    ".sotopia-pair .cast{grid-template-columns:1fr}"
+    "@media(max-width:48em){.sotopia-pair{grid-template-columns:1fr}}"
+)
+"""Two transcripts in a `<div class="sotopia-pair">` stand beside each other where the page is wide enough."""

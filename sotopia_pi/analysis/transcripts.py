@@ -72,7 +72,11 @@ class Transcript:
     reason: str = ""
 
     def _repr_html_(self) -> str:
-        return episode_html(self.task, self.episode, self.ratings, self.reason)
+        return self.html()
+
+    def html(self, anchor: str = "", styled: bool = True) -> str:
+        """The episode as a `<section>`; `episode_html` says what the two mean."""
+        return episode_html(self.task, self.episode, self.ratings, self.reason, anchor, styled)
 
 
 @dataclass(frozen=True)
@@ -83,19 +87,33 @@ class Choice:
     reason: str
 
 
-def episode_html(task: SocialTask, episode: Episode, ratings: Iterable[Rating] = (), reason: str = "") -> str:
-    """The whole episode as one `<section>`. reason: why it was picked, shown on top."""
+def episode_html(
+    task: SocialTask,
+    episode: Episode,
+    ratings: Iterable[Rating] = (),
+    reason: str = "",
+    anchor: str = "",
+    styled: bool = True,
+) -> str:
+    """The whole episode as one `<section>`. reason: why it was picked, shown on top.
+
+    ratings: each judge's scores stand in a table of their own. anchor: what a link on the page names it by, letters,
+    digits and `_ . : -` only. styled: False where the page has the style already.
+    """
     own = sorted((r for r in ratings if r.episode_id == episode.id), key=lambda r: r.side)
     head = f"{task.family} · {task.template}" + (" · hard" if task.hard else "")
     head += "" if task.has_zone else " · no zone of agreement (right = no deal)"
     turns = "".join(_turn(turn, task.characters) for turn in episode.turns)
     return (
-        f'<section class="sotopia-play {STANDS_ALONE}"><style>{STYLE}</style>'
+        f'<section class="sotopia-play {STANDS_ALONE}"'
+        + (f' id="{anchor}">' if anchor else ">")
+        + (f"<style>{STYLE}</style>" if styled else "")
         + (f'<p class="reason">{escaped(reason)}</p>' if reason else "")
         + f'<header><p class="head">{escaped(head)}</p><p class="scene">{escaped(task.scenario.text)}</p>'
         + f'<p class="between">{_between(task)}</p></header>'
         + f'<div class="cast">{_person(task, episode, 0)}{_person(task, episode, 1)}</div>'
-        + f'<ol class="turns">{turns or "<li>No turn was played.</li>"}</ol>{_outcome(task, episode, own)}</section>'
+        + f'<div class="played"><ol class="turns">{turns or "<li>No turn was played.</li>"}</ol>'
+        + f"{_outcome(task, episode, own)}</div></section>"
     )
 
 
@@ -111,23 +129,34 @@ def choose_episodes(frame: pd.DataFrame, variant: str | None = None) -> list[Cho
         variant = next((v for v in (*READS_BEST, *VARIANTS, *sorted(played)) if v in played), "")
     rows = rows[rows["variant"] == variant]
     rated, failed = rows.dropna(subset=["goal"]), rows[rows["outcome"] != "completed"]
-    picked: list[Choice] = []
-    if len(rated):
-        best = rated.loc[rated["goal"].idxmax()]
-        picked.append(_choice(best, variant, f"the best of its {len(rated)} rated episodes"))
-    middle = rated[~rated["episode_id"].isin([c.episode_id for c in picked])]
-    if len(middle):
-        median = rated["goal"].median()
-        typical = middle.loc[(middle["goal"] - median).abs().idxmin()]
-        picked.append(_choice(typical, variant, f"the closest to its median goal of {median:.1f}"))
-    last = rated[~rated["episode_id"].isin([c.episode_id for c in picked])]
+    told = telling(rated)
+    picked = [_choice(row, variant, why) for row, why in told[:2]]
     if len(failed):
         first = failed.iloc[0]
         why = f"one of {len(failed)} failed and not rated ({first['failure'] or 'no reason was kept'})"
         picked.append(Choice(first["episode_id"], f"{variant}: {why}."))
-    elif len(last):
-        picked.append(_choice(last.loc[last["goal"].idxmin()], variant, "the worst"))
+    elif len(told) > 2:
+        picked.append(_choice(told[2][0], variant, told[2][1]))
     return picked
+
+
+def telling(rated: pd.DataFrame) -> list[tuple[pd.Series, str]]:
+    """The best row by `goal`, the one closest to the median and the worst, each with why; fewer where there are fewer.
+
+    Of equal goals the first row counts.
+    """
+    found: list[tuple[pd.Series, str]] = []
+    if len(rated):
+        best, median = rated["goal"].idxmax(), rated["goal"].median()
+        found.append((rated.loc[best], f"the best of its {len(rated)} rated episodes"))
+        rest = rated.drop(index=best)
+    if len(rated) > 1:
+        typical = (rest["goal"] - median).abs().idxmin()
+        found.append((rest.loc[typical], f"the closest to its median goal of {median:.1f}"))
+        rest = rest.drop(index=typical)
+    if len(rated) > 2:
+        found.append((rest.loc[rest["goal"].idxmin()], "the worst"))
+    return found
 
 
 def deal_text(deal: Deal, issues: Sequence[Issue], names: Sequence[str]) -> str:
@@ -221,13 +250,15 @@ def _outcome(task: SocialTask, episode: Episode, ratings: Sequence[Rating]) -> s
     elif not ratings:
         lines.append('<p class="warning">Not rated.</p>')
     else:
-        lines += [_deal_line(task, ratings[0], names), _scores(ratings, names)]
+        judges = dict.fromkeys(rating.judge for rating in ratings)
+        by_judge = [[rating for rating in ratings if rating.judge == judge] for judge in judges]
+        lines += [_deal_line(task, ratings, names), *(_scores(given, names) for given in by_judge)]
     return f'<footer class="outcome">{"".join(lines)}</footer>'
 
 
-def _deal_line(task: SocialTask, rating: Rating, names: Sequence[str]) -> str:
-    parts = rating.parts
-    if "deal" not in parts or task.payoff is None:
+def _deal_line(task: SocialTask, ratings: Sequence[Rating], names: Sequence[str]) -> str:
+    parts = next((rating.parts for rating in ratings if "deal" in rating.parts), None)
+    if parts is None or task.payoff is None:
         return ""
     if not parts["deal"]:
         return "<p><b>No deal.</b></p>"
@@ -239,28 +270,34 @@ def _deal_line(task: SocialTask, rating: Rating, names: Sequence[str]) -> str:
 
 
 def _scores(ratings: Sequence[Rating], names: Sequence[str]) -> str:
+    """One judge's scores: a row a dimension, both sides beside each other, and below each row why."""
+    judge = f"Scores by {ratings[0].judge}"
     kept = [d for d in DIMENSIONS if any(r.scores.get(d) is not None for r in ratings)]
     if not kept:
-        return f'<p class="warning">No score: {escaped(", ".join(r.outcome for r in ratings))}.</p>'
-    head = "".join(f"<th>{escaped(d.replace('_', ' '))} [{DIMENSIONS[d][0]}, {DIMENSIONS[d][1]}]</th>" for d in kept)
-    rows = "".join(
-        f"<tr><th>{escaped(names[r.side])}</th>{''.join(_score(r, d) for d in kept)}"
-        f"{'<td>worse than walking away</td>' if r.parts.get('bad_deal') else ''}</tr>"
-        for r in ratings
-    )
-    judge = escaped(", ".join(sorted({r.judge for r in ratings})))
-    return (
-        f"<table><caption>Scores by {judge}</caption><tr><th></th>{head}</tr>{rows}</table>{_reasons(ratings, names)}"
+        return f'<p class="warning">{escaped(judge)}: none ({escaped(", ".join(r.outcome for r in ratings))}).</p>'
+    head = "".join(f"<th>{escaped(names[r.side])}</th>" for r in ratings)
+    rows = "".join(_dimension(dimension, ratings, names) for dimension in kept)
+    others = [d for r in ratings for d in r.reasons if d not in kept]
+    rest = "".join(_reasons(dimension, ratings, names) for dimension in dict.fromkeys(others))
+    bad = [names[r.side] for r in ratings if r.parts.get("bad_deal")]
+    worse = f'<p class="warning">Worse than walking away for {escaped(" and ".join(bad))}.</p>' if bad else ""
+    return f"{worse}<table><caption>{escaped(judge)}</caption><tr><th></th>{head}</tr>{rows}</table>" + (
+        f'<div class="why">{rest}</div>' if rest else ""
     )
 
 
-def _reasons(ratings: Sequence[Rating], names: Sequence[str]) -> str:
-    lines = "".join(
-        f"<p>{escaped(names[r.side])}, {escaped(dimension.replace('_', ' '))}: {escaped(why)}</p>"
-        for r in ratings
-        for dimension, why in r.reasons.items()
-    )
-    return f"<details><summary>Why these scores</summary>{lines}</details>" if lines else ""
+def _dimension(dimension: str, ratings: Sequence[Rating], names: Sequence[str]) -> str:
+    low, high = DIMENSIONS[dimension]
+    cells = "".join(_score(rating, dimension) for rating in ratings)
+    why = _reasons(dimension, ratings, names)
+    told = f'<tr><td class="why" colspan="{len(ratings) + 1}">{why}</td></tr>' if why else ""
+    return f"<tr><th>{escaped(dimension.replace('_', ' '))} [{low}, {high}]</th>{cells}</tr>{told}"
+
+
+def _reasons(dimension: str, ratings: Sequence[Rating], names: Sequence[str]) -> str:
+    """Why a dimension was scored so: a line a side, as far as the judge said."""
+    said = [(names[r.side], r.reasons[dimension]) for r in ratings if r.reasons.get(dimension)]
+    return "".join(f"<p><b>{escaped(name)}:</b> {escaped(why)}</p>" for name, why in said)
 
 
 def _score(rating: Rating, dimension: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | bench`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | bundle | …`."""
 
 import argparse
 import json
@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 from sotopia_pi.app.bench.command import add_bench
+from sotopia_pi.app.bundle_command import add_bundle
 from sotopia_pi.app.console import Lines
 from sotopia_pi.app.export_command import add_export
 from sotopia_pi.app.pipeline import Settings, StageFailed, run_pipeline
-from sotopia_pi.app.report import write_report
+from sotopia_pi.app.push import add_push
 from sotopia_pi.app.results import results_table, run_results
 from sotopia_pi.app.status import find_run, run_status, status_table
 from sotopia_pi.store.lock import RunLocked
@@ -123,6 +124,8 @@ def import_command(arguments: argparse.Namespace) -> int:
 
 
 def _finish(root: Path, plan: Plan) -> Path:
+    from sotopia_pi.app.report import write_report
+
     write_run_card(root, plan)
     return write_report(root, plan.run, plan.stages)
 
@@ -168,6 +171,8 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("--run", required=True, help="the run that gets them, in outputs/RUN/sotopia/")
     imports.set_defaults(action=import_command)
     add_export(commands)
+    add_push(commands)
+    add_bundle(commands)
     add_bench(commands)
     return parser
 

@@ -43,7 +43,7 @@ def write_episodes(run: FinishedRun, folder: Path) -> ExportReport:
         alike = [one for one in played if _namesakes(tasks[one.task_id])]
         left_out += [LeftOut(f"{stage}, {one.id}", 1, NAMESAKES) for one in alike]
         ratings = [Rating.from_dict(item) for item in run.items(stage, RATINGS)]
-        further = _further(run, stage)
+        further = further_ratings(run, stage)
         written = [one for one in played if one not in alike]
         counts[stage] = export_episodes(folder / stage, written, tasks, ratings, further)
         counts[stage] |= {"ratings": len(ratings), "ratings by further judges": len(further)}
@@ -76,7 +76,7 @@ def write_profiles(run: FinishedRun, folder: Path) -> ExportReport:
     return ExportReport({"kind": "profiles", "run": run.name}, {TASKS: counts}, left_out)
 
 
-def _further(run: FinishedRun, stage: str) -> list[Rating]:
+def further_ratings(run: FinishedRun, stage: str) -> list[Rating]:
     """Ratings by other judges than the run's, where the stage has some."""
     there = FURTHER in run.manifest(stage)["items"]
     return [Rating.from_dict(item) for item in run.items(stage, FURTHER)] if there else []

@@ -14,7 +14,7 @@ from sotopia_pi.store.params import ParameterError
 REPORT = "export.json"
 """What an export wrote, in its folder; by it the next one knows its own files."""
 SCHEMA = "export/1"
-TOLD_APART = ("kind", "run", "layout")
+TOLD_APART = ("kind", "run", "layout", "variant")
 """What two exports must share for one to replace the other."""
 
 

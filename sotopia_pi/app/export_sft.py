@@ -62,7 +62,7 @@ def write_sft(run: FinishedRun, folder: Path, layout: Layout) -> ExportReport:
     trained, left_out = trained_variants(run)
     counts, compared, formats = {}, {}, set()
     for variant in trained:
-        taught = _read_taught(run, variant)
+        taught = read_taught(run, variant)
         tasks = run.tasks(variant.stage).values()
         told = taught.sides, taught.episodes, tasks, taught.prompt_format, taught.turns
         counts[variant.name] = export_sft(folder / f"{run.name}-{variant.folder}.jsonl", layout, *told)
@@ -88,7 +88,8 @@ def trained_variants(run: FinishedRun) -> tuple[list[TrainedVariant], list[LeftO
     return trained, left_out
 
 
-def _read_taught(run: FinishedRun, variant: TrainedVariant) -> Taught:
+def read_taught(run: FinishedRun, variant: TrainedVariant) -> Taught:
+    """What a variant learnt, as its plan and its stage's manifest name it. Raises NotFinished."""
     from sotopia_pi.stages.batches import split
     from sotopia_pi.stages.training_plan import TrainingPlan
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from sotopia_pi.analysis import plots
 from sotopia_pi.analysis.comparisons import MIN_LEAD_OVER_TRIVIAL
+from sotopia_pi.analysis.escaping import escaped
 from sotopia_pi.analysis.headline import headline_html
 from sotopia_pi.analysis.pooling import behind, notes_on_missing, pooled_tables, shares_shown
 from sotopia_pi.analysis.tables import shown
-from sotopia_pi.app.fragments import Html, details, link, picture, table, warning
+from sotopia_pi.app.fragments import Chapter, Html, chaptered, details, figure, joined, link, paragraph, table, warning
 from sotopia_pi.app.render import page
-
-REPORT = Path("report", "index.html")
+from sotopia_pi.app.report import REPORT
+from sotopia_pi.app.report_results import frame_html
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,24 @@ def pool_figures(pool: Pool) -> dict[str, Figure]:
 def pooled_page(pool: Pool, figures: Mapping[str, Figure], folder: Path) -> str:
     """The whole page. folder: outputs/<pool>/, so that links to the runs beside it lead somewhere."""
     tables = pool.tables
-    parts = [
-        f"<h1>Sotopia-π report: {len(pool.runs)} runs pooled</h1>",
-        f"<section>{headline_html(pool.frame, pool.label, pool.notes)}</section>",
-        f"<p>{_behind(pool)}</p>",
+    answer = [
+        Html(headline_html(pool.frame, pool.label, pool.notes)),
+        paragraph(_behind(pool)),
         *(warning(f"Not in this pool: {run} ({why}).") for run, why in pool.left_out.items()),
         *(warning(f"The runs do not share a parameter, read the pool with care. {line}") for line in pool.differences),
-        *_shares(tables),
-        *_trivial(tables),
-        *_pairs(tables, figures),
-        *_families(tables, figures),
-        *_rest(tables, figures),
-        *_runs(pool, folder),
     ]
-    return page(f"Sotopia-π: {pool.name}", "\n".join(parts))
+    chapters = [
+        Chapter("answer", "The answer", joined(answer)),
+        Chapter("shares", "Share of the expert's goal", joined(_shares(tables))),
+        Chapter("trivial", "Does trivial play win?", joined(_trivial(tables))),
+        Chapter("paired", "Paired comparisons", joined(_pairs(tables, figures))),
+        Chapter("families", "By family", joined(_families(tables, figures))),
+        Chapter("parts", "What the goal is made of", joined(_rest(tables, figures))),
+        Chapter("runs", "Runs", joined(_runs(pool, folder))),
+    ]
+    lead = paragraph(f"{pool.label}; each run's own report stands under Runs", "quiet")
+    title = f"Sotopia-π report: {len(pool.runs)} runs pooled"
+    return page(f"Sotopia-π: {pool.name}", chaptered(title, lead, chapters))
 
 
 def _behind(pool: Pool) -> str:
@@ -91,17 +95,15 @@ def _behind(pool: Pool) -> str:
 
 def _shares(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     return [
-        "<h2>Share of the expert's goal</h2>",
         "<p>Mean goal divided by the expert's over the same tasks, sides and runs; 1 is as good as the expert.</p>",
         _shown(tables["share_of_expert"]),
         "<h3>The same, each run on its own</h3>",
-        _frame(shares_shown(tables["share_of_expert_by_run"])),
+        frame_html(shares_shown(tables["share_of_expert_by_run"])),
     ]
 
 
 def _trivial(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     return [
-        "<h2>Does trivial play win?</h2>",
         f"<p>The expert minus each trivial policy, in goal points; wanted is a lead of {MIN_LEAD_OVER_TRIVIAL:g}. "
         f"“Surely” asks that the whole interval lie above it.</p>",
         _shown(tables["trivial_check"]),
@@ -110,12 +112,8 @@ def _trivial(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def _pairs(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) -> list[str]:
     return [
-        "<h2>Paired comparisons</h2>",
         "<p>Differences in goal over the same task, speaking order and run.</p>",
-        picture(
-            plots.figure_bytes(figures["paired"]),
-            "Paired differences in goal completion with intervals; the table below has them.",
-        ),
+        _figure(figures, "paired", "Paired differences in goal completion with intervals; the table below has them."),
         _shown(tables["paired"]),
         details("Hard tasks only", _shown(tables["paired_hard"])),
     ]
@@ -123,12 +121,8 @@ def _pairs(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) ->
 
 def _families(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) -> list[str]:
     return [
-        "<h2>By family</h2>",
-        picture(
-            plots.figure_bytes(figures["families"]),
-            "Goal completion by task family and variant; the table below has the numbers.",
-        ),
-        _frame(shares_shown(tables["share_of_expert_by_family"])),
+        _figure(figures, "families", "Goal completion by task family and variant; the table below has the numbers."),
+        frame_html(shares_shown(tables["share_of_expert_by_family"])),
         details("Goal by family and variant", _shown(tables["families"])),
         details("By partner: kinds met in training, and in evaluation only", _shown(tables["partners"])),
         details("The family seen in evaluation only", _shown(tables["held_out_family"])),
@@ -138,11 +132,7 @@ def _families(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure])
 
 def _rest(tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) -> list[str]:
     return [
-        "<h2>What the goal is made of</h2>",
-        picture(
-            plots.figure_bytes(figures["parts"]),
-            "Deal rate, bad-deal rate, goal given a deal and joint surplus by variant.",
-        ),
+        _figure(figures, "parts", "Deal rate, bad-deal rate, goal given a deal and joint surplus by variant."),
         details("Parts as a table", _shown(tables["parts"])),
         details("Both sides", _shown(tables["both_sides"])),
         details("Length of episodes", _shown(tables["lengths"])),
@@ -156,7 +146,6 @@ def _runs(pool: Pool, folder: Path) -> list[str]:
     head = list(runs.columns)
     absent = [tuple(row) for row in pool.missing.itertuples(index=False)]
     return [
-        "<h2>Runs</h2>",
         table(head, rows, numbers=range(1, len(head))),
         "<h3>Variants missing in a run</h3>",
         table(("run", "variant", "reason"), absent) if absent else "<p>None: every run played every variant.</p>",
@@ -168,20 +157,10 @@ def _report_of(folder: Path, run: str) -> Html | str:
     return link(Path(os.path.relpath(report, (folder / REPORT).parent)).as_posix(), run) if report.is_file() else run
 
 
+def _figure(figures: Mapping[str, Figure], name: str, words: str) -> Html:
+    drawn = link(f"../figures/{name}.svg", "as a drawing (SVG)")
+    return figure(plots.figure_bytes(figures[name]), words, Html(f"{escaped(words)} {drawn}"))
+
+
 def _shown(numbers: pd.DataFrame) -> Html:
-    return _frame(shown(numbers))
-
-
-def _frame(frame: pd.DataFrame) -> Html:
-    """A frame made for reading as a table; truth values as words."""
-    if frame.empty:
-        return Html("<p>No episodes for this table.</p>")
-    rows = [[_words(value) for value in row] for row in frame.itertuples(index=False)]
-    numbers = {i for i, kind in enumerate(frame.dtypes) if kind.kind in "if"}
-    return table([str(name).replace("_", " ") for name in frame.columns], rows, numbers)
-
-
-def _words(value: object) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return frame_html(shown(numbers))

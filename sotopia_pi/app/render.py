@@ -1,15 +1,18 @@
 """Executed notebooks as HTML pages that open offline: code hidden, figures inside, no script and no network."""
 
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from sotopia_pi.analysis.escaping import attribute, visible
 from sotopia_pi.store.items import write_atomically
 
 CSS = Path(__file__).with_name("page.css")
 HIDDEN_TAGS = {"remove-cell", "hide-cell", "parameters", "injected-parameters"}
 NEEDS_SCRIPT = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
+TERMINAL = "\n\r\t\b\x1b"
+"""Control characters that mean something in printed text; a page shows colours of a terminal as its own."""
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 NO_DESCRIPTION = 'alt="No description has been provided for this image"'
 
 
@@ -32,14 +35,19 @@ def render_notebook(source: Path, target: Path, title: str) -> Path:
 
 
 def page(title: str, body: str, back_to: str | None = None) -> str:
-    """A whole HTML document around a body. title: plain text, escaped here. back_to: relative address of the report."""
-    back = f'<a href="{escape(back_to)}">Back to the report</a>' if back_to else ""
+    """A whole HTML document around a body. title: plain text, escaped here. back_to: relative address of the report.
+
+    The browser is told to run no script and to load nothing: a second bar should markup ever get into a page.
+    """
+    back = f'<a href="{attribute(back_to)}">Back to the report</a>' if back_to else ""
     return (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{_styles()}\n</style>\n</head>\n<body>\n"
-        f"<nav>{back}</nav>\n<main>\n{body}\n</main>\n<footer>{back}</footer>\n</body>\n</html>\n"
+        f"<title>{attribute(title)}</title>\n<style>\n{_styles()}\n</style>\n</head>\n<body>\n"
+        f"{f'<nav>{back}</nav>' if back else ''}\n<main>\n{body}\n</main>\n"
+        f"{f'<footer>{back}</footer>' if back else ''}\n</body>\n</html>\n"
     )
 
 
@@ -52,6 +60,8 @@ def _drop_hidden(notebook: Any) -> None:
         if {"remove-output", "hide-output"} & set(cell.metadata.get("tags", ())):
             cell.outputs = []
         cell.outputs = [output for output in cell.outputs if _stays(output)]
+        for output in cell.outputs:
+            _uncover(output)
 
 
 def _stays(output: Any) -> bool:
@@ -63,6 +73,15 @@ def _stays(output: Any) -> bool:
     for kind in needs_script:
         del data[kind]
     return not needs_script or "text/html" in data
+
+
+def _uncover(output: Any) -> None:
+    """Show hidden characters of printed text by their number."""
+    for holder, key in ((output, "text"), (output.get("data", {}), "text/plain")):
+        if key in holder:
+            holder[key] = visible(holder[key], TERMINAL)
+    if "traceback" in output:
+        output["traceback"] = [visible(line, TERMINAL) for line in output["traceback"]]
 
 
 @cache

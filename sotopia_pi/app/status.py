@@ -16,9 +16,10 @@ DETAIL_WIDTH = 90
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage of a run. state: complete, unanswered, changed, running, unfinished or not started.
+    """One stage of a run. state: complete, unanswered, changed, damaged, running, unfinished or not started.
 
-    unanswered: it came to its end, but servers gave no answer to some items. detail: counts or progress.
+    unanswered: it came to its end, but servers gave no answer to some items. damaged: its manifest cannot be read.
+    detail: counts or progress.
     """
 
     name: str
@@ -59,7 +60,10 @@ def status_table(rows: list[StageStatus]) -> str:
 
 
 def _stage_status(stage_dir: Path, running: bool) -> StageStatus:
-    manifest = read_manifest(stage_dir)
+    try:
+        manifest = read_manifest(stage_dir)
+    except ValueError as error:
+        return StageStatus(stage_dir.name, "damaged", None, None, str(error), {})
     if manifest is not None:
         state, detail = _state(stage_dir, manifest)
         return StageStatus(

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from sotopia_pi.analysis.figure_parts import figure_bytes
@@ -10,9 +9,11 @@ from sotopia_pi.analysis.publish import Publisher
 from sotopia_pi.analysis.sweep_tables import sweep_figure, sweep_table
 from sotopia_pi.analysis.tables import EVALUATION_STAGE, pooled, results_frame, shown
 from sotopia_pi.app.console import Lines
-from sotopia_pi.app.fragments import link, picture, table, warning
+from sotopia_pi.app.fragments import Chapter, chaptered, joined, link, paragraph, picture, warning
 from sotopia_pi.app.pipeline import Settings
 from sotopia_pi.app.render import page
+from sotopia_pi.app.report import REPORT
+from sotopia_pi.app.report_results import frame_html
 from sotopia_pi.app.seeds import RunPlan, what_is_unfinished
 from sotopia_pi.app.shared_stages import take_over
 from sotopia_pi.app.sweep_file import Sweep, read_sweep, sweep_plans
@@ -20,7 +21,6 @@ from sotopia_pi.store.items import write_atomically
 from sotopia_pi.store.lock import RunLock
 from sotopia_pi.store.params import Plan
 
-REPORT = Path("report", "index.html")
 Plans = Mapping[str, Sequence[Plan]]
 
 
@@ -64,14 +64,14 @@ def write_sweep(root: Path, folder: Path, sweep: Sweep, plans: Plans) -> None:
     publisher = Publisher(folder)
     publisher.table("goal", goals)
     publisher.figure("goal", figure)
-    read = shown(goals) if len(goals) else goals
-    parts = [
-        f"<h1>Sweep {escape(sweep.name)}: goal against {escape(sweep.factor)}</h1>",
-        f"<p>{escape(label)}; preset {escape(sweep.base.stem)}, seeds {', '.join(map(str, sweep.seeds))}</p>",
+    lead = paragraph(f"{label}; preset {sweep.base.stem}, seeds {', '.join(map(str, sweep.seeds))}", "quiet")
+    words = "Goal completion at each point of the factor; the table below has the numbers."
+    answer = [
         *(warning(f"Not drawn: {run} ({why}).") for run, why in unfinished.items() if why),
-        picture(figure_bytes(figure), "Goal completion at each point of the factor; the table below has the numbers."),
-        table(list(read.columns), read.astype(str).to_numpy().tolist()),
-        "<h2>Runs</h2>",
-        *(f"<p>{link(f'../../{run}/report/index.html', run)}</p>" for run, why in unfinished.items() if not why),
+        picture(figure_bytes(figure), words),
+        frame_html(shown(goals) if len(goals) else goals),
     ]
-    write_atomically(folder / REPORT, page(f"Sweep {sweep.name}", "\n".join(parts)).encode())
+    runs = [paragraph(link(f"../../{run}/report/index.html", run)) for run, why in unfinished.items() if not why]
+    chapters = [Chapter("answer", "The answer", joined(answer)), Chapter("runs", "Runs", joined(runs))]
+    body = chaptered(f"Sweep {sweep.name}: goal against {sweep.factor}", lead, chapters)
+    write_atomically(folder / REPORT, page(f"Sweep {sweep.name}", body).encode())

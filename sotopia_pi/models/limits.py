@@ -25,7 +25,7 @@ class Limited:
         async with self._gate:
             return await self._chat.complete(request)
 
-    async def stream(self, request: Request) -> AsyncIterator[str]:
+    async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
         async with self._gate, aclosing(self._chat.stream(request)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -117,7 +117,7 @@ class Budgeted:
             self._budget.settle(most, spent)
         return reply
 
-    async def stream(self, request: Request) -> AsyncIterator[str]:
+    async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
         """The pieces. A stream reports no usage, so a call that was begun counts with all it could have cost."""
         most = await self._reserve(request)
         try:

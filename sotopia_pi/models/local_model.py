@@ -129,8 +129,8 @@ class LocalChat:
         """The model's reply. Raises ContextTooLong, RenderError, and whatever went wrong in the model's thread."""
         return await self._put(request)
 
-    async def stream(self, request: Request) -> AsyncIterator[str]:
-        """The reply's text piece by piece, as it is drawn."""
+    async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
+        """The reply's text piece by piece, as it is drawn, and last the whole reply."""
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         text_of, shown = self.engine.renderer.text_of, ""
@@ -145,9 +145,10 @@ class LocalChat:
                 if text.startswith(shown) and not text.endswith("\ufffd") and text != shown:
                     yield text[len(shown) :]
                     shown = text
-            rest = (await reply).text[len(shown) :]
-            if rest:
+            whole = await reply
+            if rest := whole.text[len(shown) :]:
                 yield rest
+            yield whole
         finally:
             reply.cancel()
 

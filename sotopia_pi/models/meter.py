@@ -7,7 +7,7 @@ from typing import Any
 
 from sotopia_pi.models.failures import ServerReply, StreamFailed
 from sotopia_pi.models.prices import Price, Prices, price_of
-from sotopia_pi.models.seam import Chat, Outcome, Reply, Request
+from sotopia_pi.models.seam import Chat, Reply, Request
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Tally:
     """What one role asked for so far.
 
     outcomes: replies by outcome; calls = their sum. retries: attempts beyond the first. tokens as servers report them,
-    streams not included. usd: None where the model has no price, and before the first call. latency_s: sum over the
-    replies, in seconds.
+    which they do not for streams. usd: None where the model has no price, and before the first call. latency_s: sum
+    over the replies, in seconds.
     """
 
     model: str
@@ -107,15 +107,17 @@ class Metered:
         self._meter.note(self._role, reply, self._price)
         return reply
 
-    async def stream(self, request: Request) -> AsyncIterator[str]:
-        """The pieces; counted is that there was a call and how it ended."""
-        outcome: Outcome = "ok"
+    async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
+        """The pieces; counted is the reply at their end, else that there was a call and how it ended."""
+        counted = Reply("")
         try:
             async with aclosing(self._chat.stream(request)) as pieces:
                 async for piece in pieces:
+                    if isinstance(piece, Reply):
+                        counted = piece
                     yield piece
         except StreamFailed as error:
-            outcome = error.outcome
+            counted = Reply("", outcome=error.outcome)
             raise
         finally:
-            self._meter.note(self._role, Reply("", outcome=outcome), self._price)
+            self._meter.note(self._role, counted, self._price)

@@ -26,6 +26,7 @@ from sotopia_pi.models.openai_wire import (
     check_length,
     completion_reply,
     request_body,
+    streamed_reply,
     trouble_of,
 )
 from sotopia_pi.models.roles import OPENAI_KEY, OPENAI_URL
@@ -146,15 +147,16 @@ class OpenAIChat:
             unsupported=asked.dialect.left_out(request),
         )
 
-    async def stream(self, request: Request) -> AsyncIterator[str]:
-        """The reply's text piece by piece; attempts are repeated until the first piece came.
+    async def stream(self, request: Request) -> AsyncIterator[str | ServerReply]:
+        """The reply's text piece by piece, and last the whole reply; attempts are repeated until the first piece came.
 
-        Raises StreamFailed when there is no reply, or none to its end, and ModelMisconfigured.
+        Streams carry no usage. Raises StreamFailed when there is no reply, or none to its end, and ModelMisconfigured.
         """
+        started = time.monotonic()
 
-        async def once(body: dict[str, Any], headers: dict[str, Any]) -> tuple[str | None, AsyncIterator[str]]:
+        async def once(body: dict[str, Any], headers: dict[str, Any]) -> tuple[str | ServerReply, AsyncIterator]:
             pieces = self._pieces(request, body, headers)
-            return await anext(pieces, None), pieces
+            return await anext(pieces), pieces
 
         asked = await self._ask(request, once)
         if asked.answer is None:
@@ -163,15 +165,23 @@ class OpenAIChat:
         piece, pieces = asked.answer
         length = 0
         async with aclosing(pieces):
-            while piece is not None:
+            while not isinstance(piece, ServerReply):
                 length += len(piece)
                 yield piece
                 try:
-                    piece = await anext(pieces, None)
+                    piece = await anext(pieces)
                 except FAILURES as error:
                     reason = self._scrubbed(trouble_of(error)).reason
                     message = self._named(request, f"the reply broke off after {length} characters: {reason}")
                     raise StreamFailed(message, "api_error") from None
+        yield replace(
+            piece,
+            text=self._without_key(piece.text),
+            model=self._without_key(piece.model) or self.model,
+            latency_s=time.monotonic() - started,
+            retries=asked.retries,
+            unsupported=asked.dialect.left_out(request),
+        )
 
     async def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -206,24 +216,29 @@ class OpenAIChat:
             await asyncio.sleep(self.retries.wait_s(request, retries, trouble.wait_s))
             retries += 1
 
-    async def _pieces(self, request: Request, body: dict[str, Any], headers: dict[str, Any]) -> AsyncIterator[str]:
-        """Text of one streamed attempt. Raises FAILURES, and StreamFailed for a refusal."""
+    async def _pieces(
+        self, request: Request, body: dict[str, Any], headers: dict[str, Any]
+    ) -> AsyncIterator[str | ServerReply]:
+        """Text of one streamed attempt, then all of it. Raises FAILURES, and StreamFailed for a refusal."""
         completions = self._completions()
         async with asyncio.timeout(self.timeout_s):
             stream = await completions.create(**body, stream=True, extra_headers=headers)
-        length, ended = 0, False
+        text, finish, model = "", None, ""
         async with stream:
             while (chunk := await self._next_chunk(stream)) is not None:
-                for choice in Piece.model_validate(chunk).choices:
+                piece = Piece.model_validate(chunk)
+                model = piece.model or model
+                for choice in piece.choices:
                     if choice.delta.refusal or choice.finish_reason == "content_filter":
                         raise StreamFailed(self._named(request, "the model declined to answer"), "refused")
-                    ended = ended or choice.finish_reason is not None
-                    length += len(choice.delta.content or "")
-                    check_length(length, request)
+                    finish = choice.finish_reason or finish
+                    text += choice.delta.content or ""
+                    check_length(len(text), request)
                     if choice.delta.content:
                         yield choice.delta.content
-        if not ended:
+        if finish is None:
             raise UnusableAnswer("the stream stopped without saying that it was at its end")
+        yield streamed_reply(text, finish, model)
 
     async def _next_chunk(self, stream: openai.AsyncStream) -> Any:
         async with asyncio.timeout(self.timeout_s):

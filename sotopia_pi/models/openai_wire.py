@@ -138,7 +138,15 @@ class _PieceChoice(_Part):
 class Piece(_Part):
     """The part of a streamed chunk that is read; the last one may have no choices."""
 
+    model: str = ""
     choices: list[_PieceChoice]
+
+
+def streamed_reply(text: str, finish_reason: str, model: str) -> ServerReply:
+    """All that a stream said, as a reply. finish_reason: the server's word for why it stopped."""
+    if finish_reason == "length":
+        return ServerReply(text, outcome="truncated", finish_reason="length", model=model)
+    return ServerReply(text, model=model)
 
 
 class UnusableAnswer(ValueError):

@@ -37,7 +37,7 @@ class Cached:
         # A caller that gives up does not take the reply from the others, nor from the file.
         return await asyncio.shield(self._asking[key])
 
-    async def stream(self, request: Request) -> AsyncIterator[str]:
+    async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
         async with aclosing(self._chat.stream(request)) as pieces:
             async for piece in pieces:
                 yield piece

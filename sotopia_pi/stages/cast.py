@@ -74,6 +74,12 @@ class Cast:
         opened = self._open("writer")
         return TaskWriter(opened.chat, opened.digest)
 
+    def add(self, role: str, text: str) -> None:
+        """One role more, named while the stage is open. Raises ParameterError as the constructor does."""
+        spec = parse_model(role.split()[0], text)
+        _check_ready([spec])
+        self.specs[role] = spec
+
     @property
     def other_judges(self) -> list[str]:
         """Roles of the judges beside the first."""

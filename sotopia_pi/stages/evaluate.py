@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sotopia_pi.models.llm_policy import LLMPolicy
-from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.seam import Sampling
 from sotopia_pi.stages.simulate import against
 from sotopia_pi.world import baselines
 from sotopia_pi.world.agreements import bargained_by_rule
 from sotopia_pi.world.episode import EpisodePlan, Policy, Rules
 from sotopia_pi.world.tasks import SocialTask
+
+if TYPE_CHECKING:
+    from sotopia_pi.models.local_model import LocalModel
 
 BASE, FEW_SHOT = "base", "base few-shot"
 
@@ -25,7 +28,7 @@ class Speech:
 
 
 def model_policy(
-    model: LocalModel, name: str, speech: Speech, adapter: str | None = None, few_shot: tuple = ()
+    model: "LocalModel", name: str, speech: Speech, adapter: str | None = None, few_shot: tuple = ()
 ) -> LLMPolicy:
     """The local model, with or without an adapter, as a policy named after its variant."""
     return LLMPolicy(
@@ -39,7 +42,7 @@ def model_policy(
     )
 
 
-def trained_agents(model: LocalModel, speech: Speech, adapters: Sequence[str], few_shot: tuple) -> dict[str, Policy]:
+def trained_agents(model: "LocalModel", speech: Speech, adapters: Sequence[str], few_shot: tuple) -> dict[str, Policy]:
     """Base, few-shot base and one agent per trained variant. adapters: variant names the model holds adapters for."""
     agents: dict[str, Policy] = {BASE: model_policy(model, BASE, speech)}
     if few_shot:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sotopia_pi.store.stage import Stage
+from sotopia_pi.store.stage import MissingInput, Stage
 from sotopia_pi.world.episode import Episode
 from sotopia_pi.world.ratings import Rating
 from sotopia_pi.world.tasks import SocialTask
@@ -27,6 +27,14 @@ class Played:
 def read_tasks(stage: Stage, split: str) -> list[SocialTask]:
     """Tasks of one split ("bc", "sr" or "eval") as stage 01 drew them."""
     return [SocialTask.from_dict(t) for t in stage.input("01_social_tasks", "tasks.jsonl") if t["split"] == split]
+
+
+def tasks_or_why_not(stage: Stage, split: str) -> tuple[list[SocialTask], str]:
+    """The same, or none and what to do about it, where stage 01 of this run is not made yet."""
+    try:
+        return read_tasks(stage, split), ""
+    except MissingInput as error:
+        return [], str(error)
 
 
 def read_played(stage: Stage, source: str, tasks: Iterable[SocialTask]) -> Played:

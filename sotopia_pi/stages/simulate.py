@@ -57,7 +57,7 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
     budget) ends them all: what is in play ends, nothing more begins. Raises ValueError before anything is played where
     a scripted policy was given a task that it has no words for.
     """
-    _check_words(plans)
+    check_words(plans)
     attempts = earlier_attempts(file.path)
     here = {item["id"]: Episode.from_dict(item) for item in file.read()}
     wanted = [plan for plan in plans if plan.id not in here]
@@ -74,7 +74,8 @@ async def collect(plans: Sequence[EpisodePlan], file: ItemFile, progress: Progre
     return Collected(tuple(here[plan.id] for plan in plans), found)
 
 
-def _check_words(plans: Sequence[EpisodePlan]) -> None:
+def check_words(plans: Sequence[EpisodePlan]) -> None:
+    """Raises ValueError where a scripted policy is to play a task that it has no words for."""
     for plan in plans:
         if plan.task.payoff is None or bargained_by_rule(plan.task.payoff):
             continue

@@ -154,6 +154,16 @@ class Stage:
         self._inputs[name] = current_inputs(self.run_dir, [name])[name]
         return self._inputs[name] is not None
 
+    def manifest_of(self, stage: str, files: Iterable[str]) -> Manifest | None:
+        """An earlier stage's manifest, or None where it is not complete.
+
+        files: those of its results that this stage is going to look at, there or not; they become part of its key.
+        """
+        manifest = read_manifest(self.run_dir / stage)
+        for file in files:
+            self._inputs[f"{stage}/{file}"] = manifest["digests"].get(file) if manifest else None
+        return manifest
+
     def progress(self, total: int, label: str, done: int = 0) -> Progress:
         """Count a long loop: `with stage.progress(len(todo), "episodes") as bar: ... bar.advance()`."""
         return Progress(total, label, self.dir / PROGRESS if self._in_pipeline else None, done)

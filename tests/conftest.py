@@ -1,0 +1,6 @@
+"""Fixtures that several files of tests share."""
+
+from browser_lab import browser, hostile_project, lab
+from smoke_run import finished_smoke
+
+__all__ = ["browser", "finished_smoke", "hostile_project", "lab"]
