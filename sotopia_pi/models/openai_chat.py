@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+import httpx2
 import numpy as np
 import openai
 from pydantic import ValidationError
@@ -123,10 +124,11 @@ class OpenAIChat:
         started = time.monotonic()
 
         async def once(body: dict[str, Any], headers: dict[str, Any]) -> ServerReply:
-            completions = self._completions()
+            client, options = self._opened(), {"headers": headers}
             async with asyncio.timeout(self.timeout_s):
-                raw = await completions.with_raw_response.create(**body, extra_headers=headers)
-            reply = completion_reply(Completion.model_validate_json(raw.http_response.content))
+                # As `completions.create` does, without its walk over the body, which cost as much as all the rest.
+                raw = await client.post("/chat/completions", cast_to=httpx2.Response, body=body, options=options)
+            reply = completion_reply(Completion.model_validate_json(raw.content))
             check_length(len(reply.text), request)
             return reply
 
@@ -220,7 +222,7 @@ class OpenAIChat:
         self, request: Request, body: dict[str, Any], headers: dict[str, Any]
     ) -> AsyncIterator[str | ServerReply]:
         """Text of one streamed attempt, then all of it. Raises FAILURES, and StreamFailed for a refusal."""
-        completions = self._completions()
+        completions = self._opened().chat.completions
         async with asyncio.timeout(self.timeout_s):
             stream = await completions.create(**body, stream=True, extra_headers=headers)
         text, finish, model = "", None, ""
@@ -244,13 +246,13 @@ class OpenAIChat:
         async with asyncio.timeout(self.timeout_s):
             return await anext(stream, None)
 
-    def _completions(self) -> Any:
-        """The SDK's way to ask. Its client is given no key: every call brings its own."""
+    def _opened(self) -> openai.AsyncOpenAI:
+        """The SDK's client. It is given no key: every call brings its own."""
         if self._client is None:
             self._client = openai.AsyncOpenAI(
                 api_key="not used", base_url=self.base_url, max_retries=0, timeout=self.timeout_s
             )
-        return self._client.chat.completions
+        return self._client
 
     def _headers(self) -> dict[str, Any]:
         return {"Authorization": f"Bearer {self._key()}" if self.key_env else openai.Omit()}
