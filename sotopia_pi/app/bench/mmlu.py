@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sotopia_pi.app.bench.peers import published_data, run_peer
-from sotopia_pi.app.bench.work import Contest, Unequal, Work
+from sotopia_pi.app.bench.work import Contest, Silent, Unequal, Work
 from sotopia_pi.formats.question_sets import LETTERS, SHOTS, Question, QuestionSet, read_folder
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.precision import own_device
@@ -30,13 +30,6 @@ DTYPE = "float32"
 PEER_BATCH = 4
 TOLERANCE = 1e-3
 """Most that a log probability may differ."""
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def advance(self, failed: bool = False) -> None:
-        pass
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Plays episodes with the `sotopia` package, its own functions and local storage; run by the peers' environment.
 
-Reads JSON on stdin: `{"url", "model", "turns", "tokens", "tasks": [{"scenario", "goals", "characters"}]}`. Answers with a
-last line of JSON on stdout: seconds, CPU seconds, turns and calls of all episodes, tokens that were generated.
+Reads JSON on stdin: `{"url", "model", "turns", "tokens", "tasks": [{"scenario", "goals", "characters"}]}`. Answers with
+a last line of JSON on stdout: seconds, CPU seconds, episodes, their calls and turns, tokens that came, turns that could
+be read as an action. Half of the actions of an episode are those of the side whose turn it is not.
 Two things differ from the package as it is: it sends no limit of tokens, here every call has one; and no judge rates.
 """
 
@@ -15,13 +16,13 @@ import time
 
 os.environ |= {"SOTOPIA_STORAGE_BACKEND": "local", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "HOME": tempfile.mkdtemp()}
 
-from sotopia.agents import LLMAgent  # noqa: E402
-from sotopia.database import AgentProfile, EnvironmentProfile  # noqa: E402
-from sotopia.envs import ParallelSotopiaEnv  # noqa: E402
-from sotopia.envs.evaluators import Evaluator, RuleBasedTerminatedEvaluator  # noqa: E402
-from sotopia.generation_utils import generate  # noqa: E402
-from sotopia.messages import AgentAction  # noqa: E402
-from sotopia.server import run_async_server  # noqa: E402
+from sotopia.agents import LLMAgent
+from sotopia.database import AgentProfile, EnvironmentProfile
+from sotopia.envs import ParallelSotopiaEnv
+from sotopia.envs.evaluators import Evaluator, RuleBasedTerminatedEvaluator
+from sotopia.generation_utils import generate
+from sotopia.messages import AgentAction
+from sotopia.server import run_async_server
 
 
 class Nobody(Evaluator):
@@ -74,6 +75,7 @@ def main() -> None:
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     actions = [said for episode in episodes for _, _, said in episode if isinstance(said, AgentAction)]
     answer = {
+        "episodes": len(episodes),
         "seconds": seconds,
         "cpu_s": cpu,
         "calls": len(came),

@@ -19,6 +19,13 @@ class Unequal(AssertionError):
     """What was measured did not do the same as its peer; the message says where they part."""
 
 
+class Silent:
+    """Progress of a stage that nobody watches."""
+
+    def advance(self, failed: bool = False) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class Contest:
     """A work made ready: each call of ours or peer does it once and returns its value in the work's unit.
