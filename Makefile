@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/sotopia-pi
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help report seeds test test-fast lab lint clean
+.PHONY: help report seeds bench test test-fast lab lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -16,6 +16,9 @@ report: $(READY) ## the whole pipeline on a real model, to outputs/laptop/report
 
 seeds: $(READY) ## three seeds with larger evaluation sets, pooled
 	@$(RUN) seeds params/seeds.yaml --seeds 0 1 2
+
+bench: $(READY) ## speed beside what people use otherwise, to outputs/bench/13_bench/report.html; under an hour
+	@$(RUN) bench
 
 test: $(READY) ## all tests
 	@$(PYTEST) -n 2 --dist worksteal -q

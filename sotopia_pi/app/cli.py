@@ -1,4 +1,4 @@
-"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | bundle | push`."""
+"""The command line: `sotopia-pi run | plan | status | results | seeds | sweep | import | export | bundle | …`."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from sotopia_pi.app.bench.command import add_bench
 from sotopia_pi.app.bundle_command import add_bundle
 from sotopia_pi.app.console import Lines
 from sotopia_pi.app.export_command import add_export
@@ -172,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     add_export(commands)
     add_push(commands)
     add_bundle(commands)
+    add_bench(commands)
     return parser
 
 
