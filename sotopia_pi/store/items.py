@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic_core import from_json
-
 T = TypeVar("T")
 
 NOT_COMPARED = "timing"
@@ -59,7 +57,7 @@ class ItemFile:
                 if not line.endswith(b"\n"):
                     return
                 try:
-                    item = from_json(line, cache_strings="keys")
+                    item = json.loads(line)
                     item_id = item["id"]
                 except (ValueError, KeyError, TypeError) as error:
                     raise CorruptLine(
