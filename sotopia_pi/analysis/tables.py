@@ -110,9 +110,9 @@ def frame_of(
 ) -> pd.DataFrame:
     """The same frame from items in hand (dicts as they lie in the files)."""
     tasks_by_id = {task["id"]: task for task in tasks}
-    scores_by_side = _scores_by_side(ratings)
+    ratings_by_side = _ratings_by_side(ratings)
     rows = [
-        _row(run, _task_of(episode, tasks_by_id), episode, side, scores_by_side.get((episode["id"], side)))
+        _row(run, _task_of(episode, tasks_by_id), episode, side, ratings_by_side.get((episode["id"], side)))
         for episode in episodes
         for side in (0, 1)
     ]
@@ -200,34 +200,31 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return out.drop(columns=told)
 
 
-def _stage_items(run_dir: Path, stage: str, file: str) -> Iterable[dict[str, Any]]:
-    """The items of a stage, read one after the other where they are used."""
+def _stage_items(run_dir: Path, stage: str, file: str) -> list[dict[str, Any]]:
     folder = run_dir / stage
     if not (folder / file).exists():
         raise FileNotFoundError(
             f"{folder / file} is not there; make it with: sotopia-pi run params/{run_dir.name}.yaml --only {stage}"
         )
-    items = ItemFile(folder / file)
+    items = ItemFile(folder / file).read()
     manifest = folder / "manifest.json"
     if not manifest.exists():
         return items
     named = set(json.loads(manifest.read_text())["items"].get(file, ()))
-    return (item for item in items if item["id"] in named)
+    return [item for item in items if item["id"] in named]
 
 
-def _scores_by_side(ratings: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
-    """What a row shows of each rating; the rating itself, many times as large, is let go."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    given: dict[tuple[str, int], str] = {}
+def _ratings_by_side(ratings: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], Mapping[str, Any]]:
+    found: dict[tuple[str, int], Mapping[str, Any]] = {}
     for rating in ratings:
         key = (rating["episode_id"], rating["side"])
-        name = f"{rating['id']} by {rating['judge']}"
         if key in found:
             raise ValueError(
-                f"episode {key[0]}, side {key[1]} has two ratings ({given[key]}, {name}); one judge a table: finish "
-                f"stage {EVALUATION_STAGE}, whose manifest names the ratings that count"
+                f"episode {key[0]}, side {key[1]} has two ratings ({found[key]['id']} by {found[key]['judge']}, "
+                f"{rating['id']} by {rating['judge']}); one judge a table: finish stage {EVALUATION_STAGE}, whose "
+                f"manifest names the ratings that count"
             )
-        found[key], given[key] = _scores(rating), name
+        found[key] = rating
     return found
 
 
@@ -242,11 +239,8 @@ def _task_of(episode: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]])
 
 
 def _row(
-    run: str, task: Mapping[str, Any], episode: Mapping[str, Any], side: int, scores: Mapping[str, Any] | None
+    run: str, task: Mapping[str, Any], episode: Mapping[str, Any], side: int, rating: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """One row of the frame. scores: of a rating, None where there is none. A failed policy has no score at all."""
-    if episode["outcome"] != "completed":
-        scores = {"missing": episode["outcome"]}
     agent_side = episode["agent_side"]
     if agent_side not in (0, 1):
         raise ValueError(f"episode {episode['id']} has agent_side {agent_side!r}; social evaluation needs 0 or 1")
@@ -272,12 +266,16 @@ def _row(
         "failure": episode["failure"],
         "n_turns": len(episode["turns"]),
         "n_failed_turns": sum(turn.get("failed", False) for turn in mine),
-        **(scores or {"missing": "not_rated"}),
+        **_scores(episode, rating),
     }
 
 
-def _scores(rating: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores, parts and the reason of a missing goal."""
+def _scores(episode: Mapping[str, Any], rating: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Scores, parts and the reason of a missing goal. A failed policy has no score, whatever a file says."""
+    if episode["outcome"] != "completed":
+        return {"missing": episode["outcome"]}
+    if rating is None:
+        return {"missing": "not_rated"}
     if rating["outcome"] != "ok":
         return {"missing": rating["outcome"]}
     scores = {dimension: rating["scores"].get(dimension) for dimension in DIMENSIONS}
