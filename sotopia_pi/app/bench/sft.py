@@ -131,7 +131,7 @@ def _fresh_adapter(folder: Path, settings: LoraSettings, place: Path) -> Path:
 
 def _peer(folder: Path, adapter: Path, turns: list, settings: LoraSettings, accumulate: int) -> dict[str, Any]:
     return run_peer(
-        "peer_sft.py",
+        "sft",
         {
             "folder": str(folder),
             "adapter": str(adapter),
