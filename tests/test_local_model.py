@@ -101,6 +101,17 @@ def test_an_adapter_changes_the_words_and_leaves_the_bare_model_alone(model, fol
     assert bare.model == model.digest() != model.digest("BC") == tuned.model
 
 
+def test_in_bfloat16_the_words_are_those_of_the_merged_weights_packed_or_not(folder, adapter, monkeypatch):
+    def words() -> list:
+        with LocalModel(folder, dtype="bfloat16", max_batch=4, adapters={"BC": adapter}) as opened:
+            return [r.token_ids for name in (None, "BC") for r in ask(opened, *TEXTS, adapter=name)]
+
+    with_packing = words()
+    assert with_packing[:4] != with_packing[4:]
+    monkeypatch.setattr("sotopia_pi.models.local_model.pack_linear_maps", lambda model: None)
+    assert words() == with_packing
+
+
 def test_both_variants_may_be_asked_at_once(model, folder, adapter):
     async def together():
         requests = [Request((Message("user", text),), GREEDY) for text in TEXTS]

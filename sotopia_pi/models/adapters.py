@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from sotopia_pi.models.packed import PackedLinear, exchange, packed
 from sotopia_pi.store.items import content_id
 
 _DECISIVE = ("peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern")
@@ -37,6 +38,7 @@ def adapter_digest(folder: Path | str) -> str:
 def merged_weights(model: torch.nn.Module, folder: Path | str) -> dict[str, torch.Tensor]:
     """The weight matrices of `model` that an adapter changes, with the change added in fp32; `model` stays as it was.
 
+    They are packed where the model's own are.
     Merged bf16 weights answer faster than the adapter's own layers beside the model (on SmolLM2-135M with LoRA on all
     linear layers a step of 32 tokens took 0.71 of the time), and lie about as close to the fp32 model.
     Only full-precision weights may be merged: adding a small change to 4-bit weights would round it away.
@@ -58,7 +60,8 @@ def merged_weights(model: torch.nn.Module, folder: Path | str) -> dict[str, torc
                 raise AdapterError(f"adapter {folder}: layer {name} is not plain LoRA on a linear layer")
             weight = module.base_layer.weight
             change = module.get_delta_weight("only").float()
-            merged[name] = (weight.detach().float() + change).to(weight.dtype)
+            whole = (weight.detach().float() + change).to(weight.dtype)
+            merged[name] = packed(whole) if isinstance(module.base_layer, PackedLinear) else whole
     finally:
         carried.unload()
     if not merged:
@@ -68,13 +71,12 @@ def merged_weights(model: torch.nn.Module, folder: Path | str) -> dict[str, torc
 
 @contextmanager
 def carrying(model: torch.nn.Module, merged: dict[str, torch.Tensor]) -> Iterator[None]:
-    """The model with these weights in place of its own, by pointer and without copying."""
+    """The model with these weights, packed where its own are, in place of its own; by pointer and without copying."""
     own = {}
     try:
         for name, weight in merged.items():
-            parameter = model.get_submodule(name).weight
-            own[name], parameter.data = parameter.data, weight
+            own[name] = exchange(model.get_submodule(name), weight)
         yield
     finally:
         for name, weight in own.items():
-            model.get_submodule(name).weight.data = weight
+            exchange(model.get_submodule(name), weight)

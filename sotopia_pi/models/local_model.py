@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from sotopia_pi.models.adapters import adapter_digest, merged_weights
 from sotopia_pi.models.engine import ContextTooLong, Engine, Job
+from sotopia_pi.models.packed import pack_linear_maps
 from sotopia_pi.models.precision import fast_dtype, own_device
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.models.seam import Reply, Request
@@ -58,6 +59,7 @@ class LocalModel:
         ).eval()
         self.device = own_device()
         self.model.to(self.device)
+        pack_linear_maps(self.model)
         self.max_context = min(max_context, _longest(self.model.config))
         rows = 1 if exact else max(slots or 2 * max_batch, max_batch)
         store = Slots(self.model.config, rows, self.max_context, self.model.dtype, self.device)

@@ -37,7 +37,7 @@ SAMPLE = 4
 """Episodes for the comparison of losses: two optimiser steps on all of them, in float32."""
 
 TOLERANCE = 1e-3
-PEER_BATCH, PEER_ATTENTION = 8, "sdpa"
+PEER_BATCH, PEER_ATTENTION = 4, "eager"
 
 
 def expert_sides(folder: Path, episodes: int) -> list[SFTExample]:
