@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sotopia_pi.app.bench.work import Row, Work, measure
 from sotopia_pi.app.console import Lines
@@ -13,30 +13,41 @@ from sotopia_pi.store.items import write_atomically
 from sotopia_pi.store.notebook import project_root, read_notebook
 from sotopia_pi.store.params import ParameterError, Plan, closest
 
+if TYPE_CHECKING:  # it needs torch, which no other command need load
+    from sotopia_pi.app.bench.growth import Curve
+
 RUN, NOTEBOOK = "bench", "13_bench"
-ROWS = "bench.json"
+ROWS, GROWTH = "bench.json", "growth.json"
 
 
 def add_bench(commands: argparse._SubParsersAction) -> None:
     """Add `bench` to the command line."""
     bench = commands.add_parser("bench", help="measure speed beside what people use otherwise, on the same work")
-    bench.add_argument("--only", nargs="+", default=[], metavar="WORK", help="only these works")
+    bench.add_argument("--only", nargs="+", default=[], metavar="WORK", help="only these works or curves")
     bench.add_argument("--pairs", type=int, metavar="N", help="measurements of each side, instead of each work's own")
+    bench.add_argument(
+        "--first", type=Path, metavar="FILE", help="run card (run.json) of `make report`'s first version"
+    )
     bench.set_defaults(action=bench_command)
 
 
 def bench_command(arguments: argparse.Namespace) -> int:
-    """`bench`: measure, print, write outputs/bench/ after every work, then the page; 1 where a result was unequal."""
+    """`bench`: measure, print, write outputs/bench/ after every work, then the page.
+
+    1 where a result was unequal or a peer failed.
+    """
+    from sotopia_pi.app.bench.growth import curves
     from sotopia_pi.app.bench.works import works
 
     root = project_root()
     if arguments.pairs is not None and arguments.pairs < 1:
         raise ParameterError(f"--pairs is {arguments.pairs}; it takes at least 1")
-    chosen = _chosen(works(), arguments.only)
+    chosen = _chosen([*works(arguments.first), *curves()], arguments.only)
     folder, lines = root / "outputs" / RUN, Lines()
-    rows = run_works(chosen, folder / ROWS, arguments.pairs, lines)
+    rows = run_works([work for work in chosen if isinstance(work, Work)], folder / ROWS, arguments.pairs, lines)
+    run_curves([curve for curve in chosen if not isinstance(curve, Work)], folder / GROWTH, lines)
     lines.say("\n" + bench_table(rows))
-    return _page(root, lines) or any(row.correct.startswith("unequal") for row in rows)
+    return _page(root, lines) or any(row.correct.startswith(("unequal", "failed")) for row in rows)
 
 
 def run_works(works: Sequence[Work], file: Path, pairs: int | None, lines: Lines) -> list[Row]:
@@ -54,6 +65,17 @@ def run_works(works: Sequence[Work], file: Path, pairs: int | None, lines: Lines
     return rows
 
 
+def run_curves(curves: Sequence["Curve"], file: Path, lines: Lines) -> None:
+    """Measure how costs grow; a curve is written when it is whole, in place of an earlier one of its name."""
+    for curve in curves:
+        lines.say(f"{curve.name}: against {curve.x}")
+        points = []
+        for x, values in curve.points():
+            points.append({"curve": curve.name, "x_label": curve.x, "x": x, "values": values})
+            lines.say(f"  {x:g}: " + ", ".join(f"{value:.4g} {name}" for name, value in values.items()))
+        _replace(file, "curve", curve.name, points)
+
+
 def bench_table(rows: Sequence[Row]) -> str:
     """Rows as aligned plain text."""
     head = ("work", "ours", "peer", "unit", "ratio", "spread", "must", "moonshot", "limit", "met", "correct")
@@ -62,7 +84,7 @@ def bench_table(rows: Sequence[Row]) -> str:
     return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
 
 
-def _chosen(known: list[Work], names: Sequence[str]) -> list[Work]:
+def _chosen(known: list[Any], names: Sequence[str]) -> list[Any]:
     by_name = {entry.name: entry for entry in known}
     for name in names:
         if name not in by_name:

@@ -15,17 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sotopia_pi.app.bench.work import Skipped
+from sotopia_pi.app.bench.work import PeerFailed, Skipped
 from sotopia_pi.store.notebook import project_root
 
 PINS = Path(__file__).with_name("peers.txt")
 FOLDER, READY = ".bench", "pins.txt"
 DATA = "SOTOPIA_PI_DATA"
 STARTS_WITHIN_S = 180
-
-
-class PeerFailed(RuntimeError):
-    """A peer's process ended without an answer; the message holds what it said last."""
 
 
 def published_data(name: str) -> Path:

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from sotopia_pi.app.bench.arithmetic import ModelCost
 from sotopia_pi.app.bench.limits import Limits
-from sotopia_pi.app.bench.work import Contest, Unequal, Work
+from sotopia_pi.app.bench.work import Contest, Unequal
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.precision import fast_dtype, own_device
 from sotopia_pi.models.prompts import messages_for
@@ -233,15 +233,3 @@ def _slot_logits(model: torch.nn.Module, prompts: Sequence[list[int]]) -> torch.
         for slot, new in fed:
             slot.tokens += new
     return model.get_output_embeddings()(hidden.last_hidden_state[0, step.last]).float()
-
-
-PLAY = Work(
-    "play",
-    f"{EPISODES} episodes at once, {TURNS} turns of up to {REPLY_TOKENS} tokens, {DEFAULT_MODEL}, chat format; peer: "
-    f"model.generate on whole prompts, same batch",
-    "tokens/s",
-    must=4,
-    moonshot=8,
-    open=open_play,
-    pairs=3,
-)

@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoTokenizer
 from sotopia_pi.app.bench.arithmetic import ModelCost
 from sotopia_pi.app.bench.limits import Limits
 from sotopia_pi.app.bench.peers import run_peer
-from sotopia_pi.app.bench.work import Contest, Unequal, Work
+from sotopia_pi.app.bench.work import Contest, Unequal
 from sotopia_pi.models.negotiator import Expert
 from sotopia_pi.models.precision import fast_dtype
 from sotopia_pi.models.render import Renderer
@@ -144,15 +144,3 @@ def _peer(folder: Path, adapter: Path, turns: list, settings: LoraSettings, accu
             "lr": settings.lr,
         },
     )
-
-
-SFT = Work(
-    "sft",
-    f"one epoch on {EPISODES} episode sides, LoRA r 16 on all maps, {DEFAULT_MODEL}; peer: TRL's SFTTrainer with "
-    f"one example per turn, on the first {SUBSAMPLE}",
-    "supervised tokens/s",
-    must=4,
-    moonshot=8,
-    open=open_sft,
-    pairs=3,
-)

@@ -16,6 +16,10 @@ class Skipped(Exception):
     """A work or its peer cannot be run here; the message says what is missing and how to get it."""
 
 
+class PeerFailed(RuntimeError):
+    """A peer's process ended without an answer; the message holds what it said last."""
+
+
 class Unequal(AssertionError):
     """What was measured did not do the same as its peer; the message says where they part."""
 
@@ -71,8 +75,8 @@ class Row:
     largest. limit_share: our share in [0, 1] of what the machine's limits allow for the same, where that can be said.
 
     met: whether ours is at least as good as `must` asks, None where it could not be judged. correct: how equal the
-    results are, in words, or "unequal: ..." or "skipped: ...". load: processes waiting for the CPU before and after
-    (the load average of a minute); above the number of cores others were measured as well.
+    results are, in words, or "unequal: ...", "skipped: ...", "failed: ..." (the peer did). load: processes waiting for
+    the CPU before and after (the load average of a minute); above the number of cores others were measured as well.
     """
 
     work: str
@@ -113,6 +117,8 @@ def measure(work: Work, limits: "Callable[[str], Limits]", pairs: int | None = N
             best = contest.limit(allowed) if contest.limit else None
     except Skipped as reason:
         return _row(work, [], None, f"skipped: {reason}")
+    except PeerFailed as error:
+        return _row(work, [], None, f"failed: {error}")
     row = _row(work, turns, best, correct, contest.note or contest.why_no_peer, allowed.to_dict())
     ended = {"load": (load, os.getloadavg()[0]), "wall_s": time.monotonic() - started}
     return Row(**{**vars(row), **ended})

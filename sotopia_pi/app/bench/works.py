@@ -1,17 +1,19 @@
 """All benchmarks, in the order in which they are run; `must` and `moonshot` are what this project asks of itself."""
 
 from functools import partial
+from pathlib import Path
 
 from sotopia_pi.app.bench.calls import open_calls
 from sotopia_pi.app.bench.mmlu import open_mmlu
 from sotopia_pi.app.bench.play import open_play
+from sotopia_pi.app.bench.report import open_report
 from sotopia_pi.app.bench.sft import open_sft
 from sotopia_pi.app.bench.sotopia import PAIRS, open_sotopia
 from sotopia_pi.app.bench.work import Work
 
 
-def works() -> list[Work]:
-    """Everything that is measured beside a peer."""
+def works(first_report: Path | None = None) -> list[Work]:
+    """Everything that is measured beside a peer. first_report: run card of `make report` in its first version."""
     calls = "256 episodes of 20 calls, 64 at once, to a server that takes 200 ms; peer: sotopia 0.1.5"
     return [
         Work(
@@ -62,5 +64,15 @@ def works() -> list[Work]:
             pairs=3,
             better="less",
             judged="ours",
+        ),
+        Work(
+            "report",
+            "`make report`; peer: its own first version, from the run card that --first names",
+            "s",
+            2,
+            4,
+            partial(open_report, first_report),
+            pairs=1,
+            better="less",
         ),
     ]

@@ -1,0 +1,153 @@
+"""Benchmarks of playing and training: both sides do the same work, and what differs is told."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from sotopia_pi.analysis.bench_figure import growth_figure, growth_frame
+from sotopia_pi.app.bench import command, growth, play, sft
+from sotopia_pi.app.bench.arithmetic import ModelCost
+from sotopia_pi.app.bench.limits import Limits, measure_limits
+from sotopia_pi.app.bench.report import open_report
+from sotopia_pi.app.bench.work import Skipped, Unequal
+from sotopia_pi.app.console import Lines
+from sotopia_pi.models.weights import TINY_MODEL, prepare
+from sotopia_pi.stages.examples import SFTExample
+from sotopia_pi.stages.finetune import train_adapter
+from sotopia_pi.store.items import ItemFile
+
+SIDE = SFTExample("episode", 0, range(10, 20), (0, 0, 1, 1, 0, 0, 0, 1, 1, 1))
+MACHINE = Limits(flops=1e9, copy=1e12, dtype="float32", threads=1, device="cpu")
+
+
+def test_the_limit_of_work_is_its_arithmetic_or_its_traffic_whichever_is_longer():
+    limits = Limits(flops=100.0, copy=10.0, dtype="bfloat16", threads=1, device="cpu")
+    assert limits.seconds(200.0) == 2 and limits.seconds(200.0, 30.0) == 3
+    measured = measure_limits("float32", side=64, copied=2**16)
+    assert measured.flops > 0 and measured.copy > 0
+
+
+def test_the_cost_of_a_token_is_counted_from_the_model_itself():
+    config = AutoModelForCausalLM.from_pretrained(prepare(TINY_MODEL)).config
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    maps = sum(m.weight.numel() for m in model.model.modules() if isinstance(m, torch.nn.Linear))
+    cost = ModelCost.of(config, "float32")
+    assert cost.layers == 2 * maps and cost.head == 2 * model.lm_head.weight.numel()
+    assert cost.weights == 4 * (maps + model.lm_head.weight.numel())
+    width = config.hidden_size // config.num_attention_heads * config.num_attention_heads
+    looked_at = sum(position + 1 for position in range(5, 9))
+    assert cost.reading(5, 9) == 4 * cost.layers + 4 * width * config.num_hidden_layers * looked_at
+
+
+def test_every_turn_of_a_side_becomes_an_example_that_ends_with_it():
+    first, second = sft.turn_examples([SIDE])
+    assert first == {"input_ids": [10, 11, 12, 13], "labels": [-100, -100, 12, 13]}
+    assert second["input_ids"] == list(SIDE.ids) and second["labels"] == [-100] * 7 + [17, 18, 19]
+
+
+@pytest.mark.slow
+def test_playing_draws_the_peers_tokens_and_another_token_is_told(monkeypatch):
+    with play.open_play(TINY_MODEL, episodes=3, turns=4, dtype="float32") as contest:
+        assert contest.ours() > 0 and contest.peer() > 0
+        assert contest.limit(MACHINE) > 0
+        assert "tokens of 4 episodes are the peer's" in contest.check()
+        right = play.Generator.replies
+        monkeypatch.setattr(play.Generator, "replies", lambda *a: [[1, *ids[1:]] for ids in right(*a)])
+        with pytest.raises(Unequal, match="in float32, episode 0, turn 0"):
+            contest.check()
+
+
+@pytest.mark.slow
+def test_logits_in_bfloat16_are_held_against_those_of_the_peer(monkeypatch):
+    with play.open_play(TINY_MODEL, episodes=3, turns=4, dtype="bfloat16") as contest:
+        contest.ours()
+        assert "bfloat16 logits lie" in contest.check()
+        right = play._slot_logits
+        monkeypatch.setattr(play, "_slot_logits", lambda *a: right(*a) + 0.1)
+        with pytest.raises(Unequal, match="times the peer's"):
+            contest.check()
+
+
+def turn_by_turn(shift: int = 0):
+    """A peer that trains on turns with our own trainer; shift: positions by which its labels are off."""
+
+    def peer(name: str, request: dict) -> dict:
+        assert name == "sft"
+        examples = []
+        for k, example in enumerate(request["examples"]):
+            own = [int(label >= 0) for label in example["labels"]]
+            own = own[shift:] + own[:shift]
+            examples.append(SFTExample(f"turn-{k}", 0, example["input_ids"], own))
+        settings = sft.LoraSettings(
+            dtype=request["dtype"],
+            batch_size=len(examples),
+            epochs=request["epochs"],
+            schedule="constant",
+            warmup_ratio=0,
+            lr=request["lr"],
+        )
+        out = f"{request['adapter']}-peer"
+        result = train_adapter(request["folder"], examples, settings, out, request["adapter"])
+        losses = [row["loss"] for row in ItemFile(f"{out}/metrics.jsonl").read()]
+        return {"seconds": result.wall_s, "supervised": result.supervised_tokens, "losses": losses}
+
+    return peer
+
+
+@pytest.mark.slow
+def test_one_forward_a_side_has_the_losses_of_one_a_turn_and_other_labels_are_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(sft, "run_peer", turn_by_turn())
+    with sft.open_sft(TINY_MODEL, episodes=4, subsample=2, dtype="float32") as contest:
+        assert contest.ours() > 0 and contest.peer() > 0 and contest.limit(MACHINE) > 0
+        assert "losses of two steps in float32" in contest.check()
+    monkeypatch.setattr(sft, "run_peer", turn_by_turn(shift=1))
+    folder = prepare(TINY_MODEL)
+    with pytest.raises(Unequal, match="allowed difference"):
+        sft.same_losses(folder, sft.expert_sides(folder, 2), tmp_path)
+
+
+def test_a_report_is_held_against_its_first_version_where_both_cards_are_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOTOPIA_PI_HOME", str(tmp_path))
+    done = {"status": "complete", "wall_s": 30.0}
+    mine, first = tmp_path / "outputs" / "laptop" / "run.json", tmp_path / "first.json"
+    mine.parent.mkdir(parents=True)
+    first.write_text(json.dumps({"stages": {"01_a": done, "02_b": {**done, "wall_s": 90.0}}}))
+    with pytest.raises(Skipped, match="--first"), open_report(None):
+        pass
+    with pytest.raises(Skipped, match="is not there"), open_report(first):
+        pass
+    mine.write_text(json.dumps({"stages": {"01_a": done, "02_b": done, "07_c": done}}))
+    with open_report(first) as contest:
+        assert (contest.ours(), contest.peer()) == (60, 120)
+    mine.write_text(json.dumps({"stages": {"01_a": {"status": "not complete"}}}))
+    with pytest.raises(Skipped, match="01_a not complete"), open_report(first):
+        pass
+
+
+def test_a_curve_is_on_disk_when_it_is_whole_and_every_value_has_a_panel(tmp_path):
+    toy = growth.Curve("toy", "things", lambda: iter([(1, {"s": 2.0, "GiB": 1.0}), (8, {"s": 4.0, "GiB": 1.5})]))
+    file = tmp_path / "growth.json"
+    for curve in (toy, replace(toy, name="other"), toy):
+        command.run_curves([curve], file, Lines())
+    points = json.loads(file.read_text())
+    assert [(p["curve"], p["x"]) for p in points] == [("other", 1), ("other", 8), ("toy", 1), ("toy", 8)]
+    frame = growth_frame(points)
+    assert len(frame) == 8
+    figure = growth_figure(frame[frame["curve"] == "toy"])
+    assert [ax.get_ylabel() for ax in figure.axes if ax.axison] == ["s", "GiB"]
+
+
+@pytest.mark.slow
+def test_growth_is_measured_in_processes_of_their_own(monkeypatch):
+    ((episodes, values),) = growth.at_once((2,), TINY_MODEL)
+    assert episodes == 2 and values["tokens/s"] > 0 and 0.1 < values["GiB at most"] < 4
+    points = list(growth.dialogue(2, 6, TINY_MODEL))
+    assert [x for x, _ in points] == [1.5, 4.5] and all(v["seconds a turn"] > 0 for _, v in points)
+    ((length, values),) = growth.training((256,), TINY_MODEL)
+    assert length == 256 and values["tokens/s"] > 0
+    ((size, values),) = growth.results((40,))
+    assert size == 40 and values["seconds"] > 0
