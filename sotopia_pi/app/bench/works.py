@@ -14,7 +14,10 @@ from sotopia_pi.app.bench.work import Work
 
 def works(first_report: Path | None = None) -> list[Work]:
     """Everything that is measured beside a peer. first_report: run card of `make report` in its first version."""
-    calls = "256 episodes of 20 calls, 64 at once, to a server that takes 200 ms; peer: sotopia 0.1.5"
+    return [*_of_models(), *_of_servers(), _of_reports(first_report)]
+
+
+def _of_models() -> list[Work]:
     return [
         Work(
             "play",
@@ -53,6 +56,12 @@ def works(first_report: Path | None = None) -> list[Work]:
             pairs=3,
             dtype="float32",
         ),
+    ]
+
+
+def _of_servers() -> list[Work]:
+    calls = "256 episodes of 20 calls, 64 at once, to a server that takes 200 ms; peer: sotopia 0.1.5"
+    return [
         Work("calls", calls, "share of the ideal", 0.9, 0.98, partial(open_calls, "share"), pairs=3, judged="ours"),
         Work(
             "calls_cpu",
@@ -65,14 +74,17 @@ def works(first_report: Path | None = None) -> list[Work]:
             better="less",
             judged="ours",
         ),
-        Work(
-            "report",
-            "`make report`; peer: its own first version, from the run card that --first names",
-            "s",
-            2,
-            4,
-            partial(open_report, first_report),
-            pairs=1,
-            better="less",
-        ),
     ]
+
+
+def _of_reports(first: Path | None) -> Work:
+    return Work(
+        "report",
+        "`make report`; peer: its own first version, from the run card that --first names",
+        "s",
+        2,
+        4,
+        partial(open_report, first),
+        pairs=1,
+        better="less",
+    )
