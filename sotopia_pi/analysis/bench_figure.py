@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from sotopia_pi.analysis.figure_parts import finished
 
 COLUMNS = ("work", "ours", "peer", "unit", "ratio", "spread", "must", "moonshot", "limit_share", "met", "correct")
-PANELS_A_ROW, DOUBLINGS = 3, 8
+PANELS_A_ROW = 3
 OURS, ASKED = "#0072B2", "#D55E00"
 
 
@@ -56,22 +56,19 @@ def growth_frame(points: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def growth_figure(frame: pd.DataFrame) -> Figure:
-    """A panel for every curve and unit of `growth_frame`, from zero upwards; x is logarithmic where it doubles."""
+    """A panel for every curve and unit of `growth_frame`, both axes from zero upwards."""
     panels = list(frame.groupby(["curve", "unit"], sort=False))
     rows = max(1, -(-len(panels) // PANELS_A_ROW))
     fig, axes = plt.subplots(rows, PANELS_A_ROW, figsize=(9.5, 2.3 * rows + 1), squeeze=False)
     for ax, (_, points) in zip(axes.flat, panels, strict=False):
         ax.plot(points["x"], points["value"], "o-", color=OURS, markersize=4)
+        ax.set_xlim(0, 1.05 * points["x"].max())
         ax.set_ylim(0, 1.15 * points["value"].max())
         ax.set_xlabel(points["x_label"].iloc[0])
         ax.set_ylabel(points["unit"].iloc[0])
-        if (points["x"] > 0).all() and points["x"].max() >= DOUBLINGS * points["x"].min():
-            ax.set_xscale("log", base=2)
-            ax.set_xticks(points["x"], [f"{x:g}" for x in points["x"]])
-            ax.minorticks_off()
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
-    caption = "Each point was measured in a process of its own; the table has the numbers."
+    caption = "Axes begin at zero: what grows in proportion is a straight line from the corner. Numbers: the table."
     return finished(fig, "How costs grow", caption, list(axes.flat[: len(panels)]))
 
 

@@ -1,6 +1,6 @@
 """How costs grow: with episodes at once, with the length of a dialogue, of what is trained on, and of a run.
 
-Every point is measured in a process of its own, so that its peak memory is its own.
+What is measured runs in processes of their own, so that each has its own peak memory.
 """
 
 import multiprocessing
