@@ -18,7 +18,40 @@ from sotopia_pi.world.tasks import SocialTask
 
 VARIANTS = ("base", "BC", "SR", "BC+SR")
 TURNS, WORDS, TOKENS = 20, 15, 20
-_WORDS = ["I", "could", "offer", "you", "a", "fair", "price", "of", "forty", "dollars", "for", "this", "old", "lamp", "if", "we", "can", "agree", "today", "because", "my", "friend", "would", "rather", "split", "it", "evenly", "than", "wait", "until", "Sunday", "thanks"]
+_WORDS = [
+    "I",
+    "could",
+    "offer",
+    "you",
+    "a",
+    "fair",
+    "price",
+    "of",
+    "forty",
+    "dollars",
+    "for",
+    "this",
+    "old",
+    "lamp",
+    "if",
+    "we",
+    "can",
+    "agree",
+    "today",
+    "because",
+    "my",
+    "friend",
+    "would",
+    "rather",
+    "split",
+    "it",
+    "evenly",
+    "than",
+    "wait",
+    "until",
+    "Sunday",
+    "thanks",
+]
 
 
 def write_big_run(run_dir: Path, tasks: list[SocialTask], n_episodes: int, seed: int = 0) -> Path:
