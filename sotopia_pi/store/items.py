@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic_core import from_json
-
 T = TypeVar("T")
 
 NOT_COMPARED = "timing"
@@ -49,34 +47,12 @@ class ItemFile:
         self.path = Path(path)
         self._ready = False
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The items one after the other: a reader that keeps little of each needs little memory, and less time."""
-        if not self.path.exists():
-            return
-        seen: set[str] = set()
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    item = from_json(line, cache_strings="keys")
-                    item_id = item["id"]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise CorruptLine(
-                        f"{self.path}, line {number}: not a JSON object with an id ({error}); it begins "
-                        f"{line.strip()[:60]!r}. Every other line is intact: mend or delete this one line, then run "
-                        f"the same command again."
-                    ) from error
-                if item_id not in seen:
-                    seen.add(item_id)
-                    yield item
-
     def read(self) -> list[dict[str, Any]]:
         """All complete items in file order; the first one wins where an id occurs twice."""
-        return list(self)
+        return list(self._parse())
 
     def ids(self) -> set[str]:
-        return {item["id"] for item in self}
+        return {item["id"] for item in self._parse()}
 
     def append(self, item: dict[str, Any]) -> None:
         """Write one item as one line and flush it to the disk."""
@@ -104,6 +80,24 @@ class ItemFile:
             write_items(self.path, [item for item in items if item["id"] in wanted])
             self._ready = False
         return len(stale)
+
+    def _parse(self) -> Iterator[dict[str, Any]]:
+        if not self.path.exists():
+            return
+        seen: set[str] = set()
+        *lines, _torn = self.path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, 1):
+            try:
+                item = json.loads(line)
+                item_id = item["id"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise CorruptLine(
+                    f"{self.path}, line {number}: not a JSON object with an id ({error}); it begins {line[:60]!r}. "
+                    f"Every other line is intact: mend or delete this one line, then run the same command again."
+                ) from error
+            if item_id not in seen:
+                seen.add(item_id)
+                yield item
 
     def _cut_torn_line(self) -> None:
         if not self.path.exists():
