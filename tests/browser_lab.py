@@ -47,7 +47,8 @@ OWN_PLACES = (
 ALL_CELLS = {"windowingMode": "none"}
 """Setting of JupyterLab: cells out of sight are part of the page, too."""
 TOUCHED = """() => [...document.querySelectorAll('.jp-OutputArea-output *, main *')].flatMap(e => {
-  const strange = e.matches('pre a[rel=noopener]') ? /^\\s*javascript:/ : /javascript:|hostile/;
+  const worded = e.matches('pre a[rel=noopener], a[href^="../"]');  // an address in words; a file with a mended name
+  const strange = worded ? /^\\s*javascript:/ : /javascript:|hostile/;
   const found = [...e.attributes].filter(a => a.name.startsWith('on')
     || (/^(href|src|xlink:href|action|data|srcdoc|style)$/.test(a.name) && strange.test(a.value)));
   const foreign = /^(script|iframe|object|embed|form|base|link|math|mjx-container)$/i.test(e.tagName);

@@ -8,6 +8,7 @@ from hostile import SET, UNSEEN
 STRUCTURE = {"html", "head", "body", "meta", "title", "style", "nav", "main", "header", "footer", "section", "div"}
 STRUCTURE |= {"figure", "figcaption", "blockquote", "colgroup", "col"}
 WORDS = {"h1", "h2", "h3", "h4", "p", "span", "small", "b", "i", "a", "br", "ul", "ol", "li", "dl", "dt", "dd", "pre"}
+WORDS |= {"wbr"}
 TABLES = {"table", "caption", "thead", "tbody", "tr", "th", "td", "details", "summary", "img"}
 ATTRIBUTES = {"class", "id", "style", "alt", "src", "href", "colspan", "rowspan", "open", "lang", "charset", "name"}
 ATTRIBUTES |= {"type", "content", "scope", "role", "http-equiv", "aria-label", "aria-labelledby"}

@@ -49,6 +49,14 @@ def test_every_further_judge_is_counted_apart(tmp_path):
     assert any("OTHER_KEY" in what for what in missing(plan))
 
 
+def test_a_round_of_own_play_costs_no_more_than_the_tasks_it_is_given(tmp_path):
+    sizes = ["01_social_tasks.n_sr=64", "04_agent_episodes.partner_share=0", "04_agent_episodes.repeats=1"]
+    whole, fewer = (planned(*PAID, *sizes, f"04_agent_episodes.tasks_a_round={n}") for n in (0, 16))
+    # Base and BC, four tasks of the probe each, then all tasks of the round.
+    assert row(cost_table(tmp_path, whole), "04", "judge")["items"] == 2 * (4 + 64)
+    assert row(cost_table(tmp_path, fewer), "04", "judge")["items"] == 2 * (4 + 16)
+
+
 def test_safety_is_counted_by_cell_and_one_call_of_the_judge_an_episode(tmp_path):
     table = cost_table(tmp_path, planned(*PAID, "07_safety.episodes=9", "07_safety.more_agents=['openai:other']"))
     # base, BC, SR, BC+SR, the expert and one more agent, in two roles of 9 episodes each; ten turns, half of each side.

@@ -271,7 +271,7 @@ def test_seeds_are_runs_of_their_own_then_pooled_and_skipped_the_second_time(tmp
         lines = (project.root / f"outputs/toy-seed{seed}/01_items/items.jsonl").read_text().splitlines()
         values[seed] = [json.loads(line)["value"] for line in lines]
     assert len(values[0]) == 3 and not set(values[0]) & set(values[1])
-    pooled = json.loads(project.command("results", "toy-seeds", "--json").stdout)
+    pooled = json.loads(project.command("results", "toy-compared", "--json").stdout)
     assert pooled["results"][0]["mean"] == pytest.approx(sum(values[0] + values[1]) / 6)
     assert not (project.root / "outputs/toy-seed0/09_pools").exists()
-    assert (project.root / "outputs/toy-seeds/report/index.html").is_file()
+    assert (project.root / "outputs/toy-compared/report/index.html").is_file()

@@ -95,6 +95,14 @@ def test_few_templates_are_named_under_the_plot(tmp_path):
     assert "too few to rank" in words(plots.goal_figure({"all": goal_table(frame)}, LABEL)).replace("\n", " ")
 
 
+def test_a_long_title_wraps_within_the_figure_and_a_mark_at_zero_is_seen_whole(frame):
+    label = "judged by a-model-with-a-long-name, another-model-with-a-long-name, SmolLM2-135M"
+    fig = plots.both_sides_figure(both_sides_table(frame), label)
+    box = fig._suptitle.get_window_extent()
+    assert "\n" in fig._suptitle.get_text() and box.x1 < fig.bbox.x1
+    assert fig.axes[0].get_xlim()[0] < 0
+
+
 def test_nothing_to_show_is_a_panel_and_not_a_traceback():
     for name, fig in figures(pooled([])).items():
         assert "Nothing to show" in words(fig), name

@@ -1,6 +1,7 @@
 """Prompts are cleaned, each has one fate, and none is used twice."""
 
 import json
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -50,6 +51,19 @@ def test_every_row_has_one_fate_and_the_table_adds_up():
     assert table.groupby("source")["n_rows"].sum().to_dict() == {"a": 8, "b": 3}
     assert pool.counts()["rows of prompts read"] == len(rows) and pool.counts()["prompts kept"] == 5
     assert pool.refused == (rows[7], rows[8])
+
+
+def test_a_pool_holds_each_prompt_once_in_memory():
+    n = 20_000
+    texts = (f"Person {row} is asked to lend a ladder to neighbour {row % 97}" for row in range(1, n + 1))
+    rows = (Inspiration("a", row, text) for row, text in enumerate(texts, 1))
+    tracemalloc.start()
+    try:
+        pool = clean(rows)
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(pool.kept) == n and held < 300 * n and most < 520 * n
 
 
 def test_the_prompts_of_the_products_evaluation_tasks_never_reach_the_pool():

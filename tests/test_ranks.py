@@ -1,5 +1,6 @@
 """Two processes share the examples of every step and end with the adapter that one process makes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,17 @@ from sotopia_pi.stages.training_plan import NotTrainedYet, TrainingPlan, train_a
 from sotopia_pi.store.items import write_items
 
 ROOT = Path(__file__).parents[1]
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    "accelerate launch": [
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--main_process_port",
+        "0",
+    ],
+}
 SHORT = replace(SETTINGS, epochs=2, lr=1e-2, keep_epochs=True)
 
 
@@ -35,8 +47,8 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "adapter" / "adapter_model.safetensors")
 
 
-def launch(out_dir: Path, processes: int = 2) -> str:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+def launch(out_dir: Path, launcher: str) -> str:
+    command = [sys.executable, "-m", *LAUNCHERS[launcher]]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, "-m", "sotopia_pi.app.train", str(out_dir)],
@@ -51,9 +63,11 @@ def launch(out_dir: Path, processes: int = 2) -> str:
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_adapter_that_one_makes(tmp_path):
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_make_the_adapter_that_one_makes(tmp_path, launcher):
     plan, out_dir = planned(tmp_path / "two")
-    said = launch(out_dir)
+    said = launch(out_dir, launcher)
+    assert json.loads((out_dir / "settings.json").read_text())["processes"] == 2
     alone = train_adapter(prepare("tiny-random"), toy_examples(), SHORT, tmp_path / "one")
     assert f"{alone.steps} steps" in said
     ours, theirs = tensors(tmp_path / "one"), tensors(out_dir)

@@ -118,6 +118,27 @@ def test_the_page_beside_the_paper_shows_every_rater_and_how_far_they_are_apart(
     assert "find a true difference of" in capsys.readouterr().out
 
 
+def test_the_results_show_people_beside_rule_and_judge_and_how_far_each_is_apart_from_them(project, rated):
+    folder = run_cells(project, "10_results", run="full")
+    steps = table(folder, "steps").set_index(["rater", "variant"])
+    assert set(steps.index.get_level_values("rater")) == {"payoff", "judge-x", "people"}
+    assert steps.loc[("payoff", "BC"), "n_episodes"] > steps.loc[("people", "BC"), "n_episodes"] > 0
+    gaps = table(folder, "gaps").set_index(["first", "variant"])
+    assert set(gaps["second"]) == {"people"} and len(gaps) == 2 * len(MEANS)
+    for variant, over in JUDGE_IS_OVER.items():
+        assert gaps.loc[("judge-x", variant), "difference"] == pytest.approx(over)
+        assert gaps.loc[("payoff", variant), "difference"] == pytest.approx(0.0)
+    assert (folder / "figures" / "steps.svg").is_file()
+    assert "09_human_evaluation/ratings.jsonl" in read_manifest(folder)["inputs"]
+
+
+def test_results_that_nobody_rated_say_so(project, rated, capsys):
+    shutil.rmtree(rated / "09_human_evaluation")
+    folder = run_cells(project, "10_results", run="full")
+    assert "Nobody has rated episodes of this run yet" in capsys.readouterr().out
+    assert not (folder / "tables" / "gaps.csv").exists()
+
+
 def test_a_rule_gives_three_dimensions_and_a_judge_all_of_them(project, rated):
     profile = table(run_cells(project, "10b_paper_comparison", run="full"), "profile_agent")
     given = profile.groupby("rater")["dimension"].agg(set)

@@ -1,5 +1,6 @@
 """Sweeps: a file is checked before anything runs, points share what does not change, and goal is drawn by point."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -92,6 +93,7 @@ def test_points_may_set_several_parameters_under_a_name(tmp_path):
         ("base: other\nfactor: a\npoints: [1]\n", "no preset other.yaml"),
         ("base: toy\nfactor: a\npoints: {one: 3}\n", "points must be"),
         ("base: toy\nfactor: a\npoints: ['a/b']\n", "cannot name a folder"),
+        ("base: toy\nfactor: a\npoints: [1]\nchained: 1\n", "chained must be true or false"),
         ("- 1\n", "is a mapping"),
         ("a: [\n", "not readable as YAML"),
     ],
@@ -109,7 +111,26 @@ def test_every_sweep_that_comes_along_resolves(path):
     sweep = read_sweep(path)
     plans = sweep_plans(ROOT, sweep)
     assert len(plans) >= 3
-    assert len({str(sorted(plan.params["03_behavior_cloning"].items())) for (plan,) in plans.values()}) == len(plans)
+    params = [{stage: {**given, "run": ""} for stage, given in plan.params.items()} for (plan,) in plans.values()]
+    assert all(params.count(one) == 1 for one in params)
+
+
+def test_every_point_of_a_chained_sweep_continues_the_run_before_it_of_the_same_seed():
+    sweep = replace(read_sweep(ROOT / "params/sweeps/rounds.yaml"), seeds=(3, 5))
+    plans = sweep_plans(ROOT, sweep)
+    for stage in ("04_agent_episodes", "05_self_reinforcement"):
+        found = {plan.run: plan.params[stage]["continues"] for of_point in plans.values() for plan in of_point}
+        assert found == {
+            **{f"rounds-1-seed{seed}": "" for seed in (3, 5)},
+            **{f"rounds-{n}-seed{seed}": f"rounds-{n - 1}-seed{seed}" for n in (2, 3) for seed in (3, 5)},
+        }
+
+
+def test_training_turns_limit_the_talks_learned_from_and_no_others():
+    for (plan,) in sweep_plans(ROOT, read_sweep(ROOT / "params/sweeps/training_turns.yaml")).values():
+        turns = {stage: params.get("turn_limit") for stage, params in plan.params.items()}
+        assert turns["02_expert_episodes"] == turns["04_agent_episodes"] == int(plan.run.split("-")[1])
+        assert turns["06_social_evaluation"] == 20
 
 
 def test_goal_is_drawn_by_point_and_what_is_not_complete_is_named(tmp_path):

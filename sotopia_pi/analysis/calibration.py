@@ -110,7 +110,7 @@ def _diagonal_panel(ax: Axes, rows: pd.DataFrame, first: str, second: str) -> No
         ax.annotate(
             f"{row['n_episodes']}",
             (row["mean_measured"], row["mean"]),
-            xytext=(6, -10),
+            xytext=(6, -10) if row["mean"] > 1 else (4, 7),
             textcoords="offset points",
             fontsize=8,
         )

@@ -151,10 +151,9 @@ def caption_counts(tables: Mapping[str, pd.DataFrame], unit: str = "rated episod
     for tasks, table in tables.items():
         n = f"{span_text(table['n_episodes'])} {unit} a variant, {span_text(table['n_tasks'])} tasks"
         parts.append(f"{TASKS_NAMES.get(tasks, tasks)}: {n}, {span_text(table['n_templates'])} scenario templates")
-    fewest = min(int(table["n_templates"].min()) for table in tables.values())
-    warning = (
-        f" Fewer than {MIN_TEMPLATES_TO_RANK} templates: too few to rank." if fewest < MIN_TEMPLATES_TO_RANK else ""
-    )
+    scored = [table.loc[table["n_episodes"] > 0, "n_templates"] for table in tables.values()]
+    few = any((templates < MIN_TEMPLATES_TO_RANK).any() for templates in scored)
+    warning = f" Where fewer than {MIN_TEMPLATES_TO_RANK} templates are scored: too few to rank." if few else ""
     return f"n: {'; '.join(parts)}. Intervals: {method_text(next(iter(tables.values())))}.{warning}"
 
 
@@ -183,7 +182,8 @@ def finished(fig: Figure, title: str, caption: str, axes: list[Axes]) -> Figure:
         sns.despine(ax=ax)
     width, height = fig.get_size_inches()
     lines = textwrap.wrap(visible(caption), int(width * 15.5))
-    fig.suptitle(_cut(title, LONGEST_TITLE), x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+    title = textwrap.fill(_cut(title, LONGEST_TITLE), int(width * 10.5))
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
     foot = (0.17 * len(lines) + 0.12) / height
     fig.text(
         0.01, 0.08 / height, "\n".join(lines), ha="left", va="bottom", fontsize=8, color="#444444", linespacing=1.35

@@ -126,6 +126,7 @@ def both_sides_figure(table: pd.DataFrame, model_label: str) -> Figure:
                 y = places[row["variant"]] + shift
                 interval_point(ax, row, y, "mean", face, marker or look(row["variant"]).marker)
         score_axis(ax, 10, GOAL_AXIS)
+        ax.set_xlim(left=-0.2)  # a mark at 0 is seen whole
         label_variants(ax, places)
         caption = (
             f"Marked point: the agent; grey tick: its partner. {caption_counts({str(table['tasks'].iloc[0]): table})}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,15 @@ class Publisher:
 
     folder: Path
 
-    def table(self, name: str, table: pd.DataFrame) -> Styler:
-        """Write `tables/<name>.csv` with all columns; returns the table for reading, without row numbers."""
+    def table(self, name: str, table: pd.DataFrame, without: Iterable[str] = ()) -> Styler:
+        """Write `tables/<name>.csv` with all columns; returns the table for reading, without row numbers.
+
+        without: columns that stand in the file only, because the page says the same in words.
+        """
         path = self.folder / "tables" / f"{file_name(name)}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False)
-        return safe_table(shown(table), index=False)
+        return safe_table(shown(table).drop(columns=list(without), errors="ignore"), index=False)
 
     def figure(self, name: str, figure: Figure) -> Figure:
         """Write `figures/<name>.png` and `.svg`; returns the figure."""

@@ -60,7 +60,8 @@ class RunFiles:
     def table_of(self, stage: str, name: str, gives: str) -> pd.DataFrame | None:
         """A table that another page published, as it stands in its `tables/<name>.csv`; None where there is none."""
         path = self.path(stage, f"tables/{name}.csv", gives)
-        return None if path is None else pd.read_csv(path, converters={"missing": ast.literal_eval})
+        how = {"converters": {"missing": ast.literal_eval}, "dtype": {"k": "Int64"}}
+        return None if path is None else pd.read_csv(path, **how)
 
     def tasks(self) -> list[dict[str, Any]]:
         """All tasks, of training and evaluation."""

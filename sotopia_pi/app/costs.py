@@ -5,6 +5,7 @@ depends on the tasks' ids; the share that the preset asks for stands in for it. 
 nothing is opened and no server is called.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,8 +132,9 @@ def _of_stage(stage: str, plan: Plan, run_dir: Path) -> list[Asked]:
             episodes = _round(_n_tasks(tasks, "bc"), params)
             turns = {"expert": params["turn_limit"] / (1 + params["partner_share"]), "partner": _partnered(params)}
         case "04_agent_episodes":
-            probe = min(params["probe_tasks"], _n_tasks(tasks, "sr"))
-            episodes = 2 * (_round(_n_tasks(tasks, "sr"), params) + _round(probe, {**params, "repeats": 1}))
+            n_tasks = min(params["tasks_a_round"] or math.inf, _n_tasks(tasks, "sr"))
+            probe = min(params["probe_tasks"], n_tasks)
+            episodes = 2 * (_round(n_tasks, params) + _round(probe, {**params, "repeats": 1}))
             turns = {"partner": _partnered(params)}
         case "06_social_evaluation":
             agents = len(TRAINED) + (params["few_shot"] > 0) + len(params["more_agents"])

@@ -64,11 +64,11 @@ def seed_plans(root: Path, preset: Path, seeds: Sequence[int], settings: Sequenc
 
 
 def pooling_plan(root: Path, preset: Path, runs: Sequence[str], settings: Sequence[str]) -> Plan:
-    """The plan of run `<stem>-seeds`: the notebooks that declare `runs`, told which runs to pool; it may be empty."""
+    """The plan of run `<stem>-compared`: the notebooks that declare `runs`, told which; it may have none."""
     names = stage_names(root)
     declaring = [name for name in names if POOLED in read_notebook(root / "notebooks" / f"{name}.ipynb").parameters]
     told = [*settings, f"{POOLED}={list(runs)}"] if declaring else settings
-    return replace(plan_run(root, preset, told, run=f"{preset.stem}-seeds"), stages=tuple(declaring))
+    return replace(plan_run(root, preset, told, run=f"{preset.stem}-compared"), stages=tuple(declaring))
 
 
 def what_is_unfinished(root: Path, plan: Plan) -> str:

@@ -9,7 +9,7 @@ import yaml
 
 from sotopia_pi.store.params import ParameterError, Plan, check_run_name, plan_run
 
-KEYS = ("base", "factor", "points", "seeds")
+KEYS = ("base", "factor", "points", "seeds", "chained")
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Sweep:
     """What a sweep's file asks for.
 
     name: the file's stem, part of every run's name. base: the preset. factor: what varies, as the figure's axis names
-    it. points: label -> settings in the form of --set, in the order of the file.
+    it. points: label -> settings in the form of --set, in the order of the file. chained: every point continues the run
+    of the point before it, of the same seed (rounds of self-reinforcement).
     """
 
     name: str
@@ -25,6 +26,7 @@ class Sweep:
     factor: str
     points: Mapping[str, tuple[str, ...]]
     seeds: tuple[int, ...]
+    chained: bool = False
 
 
 def read_sweep(path: Path | str) -> Sweep:
@@ -42,23 +44,30 @@ def read_sweep(path: Path | str) -> Sweep:
     seeds = given.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
         raise ParameterError(f"{path}: seeds must be a list of whole numbers, got {seeds!r}.")
+    chained = given.get("chained", False)
+    if not isinstance(chained, bool):
+        raise ParameterError(f"{path}: chained must be true or false, got {chained!r}.")
     base = f"{str(given['base']).removesuffix('.yaml')}.yaml"
     found = [folder / base for folder in (path.parent, path.parent.parent) if (folder / base).is_file()]
     if not found:
         raise ParameterError(f"{path}: there is no preset {base} beside this file or in the folder above it.")
-    points = _points(path, str(given["factor"]), given["points"])
-    return Sweep(check_run_name(path.stem), found[0], str(given["factor"]), points, tuple(dict.fromkeys(seeds)))
+    factor, once = str(given["factor"]), tuple(dict.fromkeys(seeds))
+    points = _points(path, factor, given["points"])
+    return Sweep(check_run_name(path.stem), found[0], factor, points, once, chained)
 
 
 def sweep_plans(root: Path, sweep: Sweep, settings: Sequence[str] = ()) -> dict[str, list[Plan]]:
     """Point -> its plans, a run `<sweep>-<point>-seed<n>` for each seed. settings: for all points, as for --set."""
-    return {
-        label: [
-            plan_run(root, sweep.base, [*settings, *own, f"seed={seed}"], run=f"{sweep.name}-{label}-seed{seed}")
-            for seed in sweep.seeds
+    plans: dict[str, list[Plan]] = {}
+    before: list[Plan] = []
+    for label, own in sweep.points.items():
+        goes_on = [[f"continues={plan.run}"] for plan in before] or [[] for _ in sweep.seeds]
+        plans[label] = [
+            plan_run(root, sweep.base, [*settings, *own, *on, f"seed={seed}"], f"{sweep.name}-{label}-seed{seed}")
+            for seed, on in zip(sweep.seeds, goes_on, strict=True)
         ]
-        for label, own in sweep.points.items()
-    }
+        before = plans[label] if sweep.chained else []
+    return plans
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Training in processes of its own: `torchrun --nproc-per-node 2 -m sotopia_pi.app.train outputs/paper/03_.../bc`.
 
-`accelerate launch --num-processes 2 -m sotopia_pi.app.train FOLDER` does the same. The folder holds the plan that the
-stage wrote; killed and started again, with the same number of processes or another, it goes on from its checkpoint.
+`accelerate launch --multi_gpu --num_processes 2 -m sotopia_pi.app.train FOLDER` does the same (with `--cpu` that starts
+one process only). The folder holds the plan that the stage wrote; killed and started again, with the same number of
+processes or another, it goes on from its checkpoint.
 """
 
 import argparse

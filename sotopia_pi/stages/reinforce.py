@@ -13,8 +13,6 @@ from sotopia_pi.stages.selection import Selection, select
 from sotopia_pi.stages.simulate import Progress
 from sotopia_pi.stages.training_plan import TrainingPlan, train_as_planned
 
-PLAYED_BY = {"SR": "base", "BC+SR": "BC"}
-"""Whose play each variant learns from: the agent it continues from."""
 FOLDERS = {"SR": "sr", "BC+SR": "bc_sr"}
 
 
@@ -36,19 +34,19 @@ class Round:
 
 def prepare_round(
     variant: str,
-    played: Played,
-    probes: Mapping[str, Mapping[str, Any]],
+    own: Played,
+    probe: Mapping[str, Any],
     choice: Mapping[str, Any],
     renderer: Renderer,
     prompt_format: str,
     max_tokens: int,
 ) -> Round:
-    """Select from a variant's own play and render what was kept. choice: arguments of `select`."""
-    source = PLAYED_BY[variant]
-    probe = probes[source]
+    """Select from a variant's own play and render what was kept.
+
+    own, probe: episodes and verdict of the agent it continues. choice: arguments of `select`.
+    """
     if not probe["passed"]:
         return Round(variant, None, (), {}, probe["said"])
-    own = played.of(source)
     selection = select(own.episodes, own.ratings, tasks=own.tasks, **choice)
     if not selection.kept:
         return Round(variant, selection, (), selection.counts, "the selection kept no side of its own play")

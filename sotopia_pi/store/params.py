@@ -20,6 +20,8 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 POOLED = "runs"
 """A notebook that declares this parameter reads several finished runs; it takes part only where a plan names it."""
+ON_REQUEST = (POOLED, "measured")
+"""So does one that declares `measured`: it shows what was measured of the machine, and belongs to no run."""
 
 
 class ParameterError(ValueError):
@@ -49,7 +51,7 @@ def plan_run(root: Path, preset: Path | str, settings: Iterable[str] = (), run: 
     names = stage_names(root)
     notebooks = {name: read_notebook(root / "notebooks" / f"{name}.ipynb") for name in names}
     given = load_preset(preset)
-    single = [name for name in names if POOLED not in notebooks[name].parameters]
+    single = [name for name in names if not notebooks[name].parameters.keys() & set(ON_REQUEST)]
     stages = _stage_list(given.pop("stages", single), names, preset)
     run = check_run_name(run or preset.stem)
     layers = [(str(preset), given), ("--set", _parse_settings(settings, names))]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sotopia_pi.app.bench.work import Curve, Row, Work, measure
+from sotopia_pi.app.bench.work import Row, Work, measure
 from sotopia_pi.app.console import Lines
 from sotopia_pi.app.pipeline import Settings, StageFailed, run_pipeline
 from sotopia_pi.store.items import write_atomically
@@ -14,28 +14,27 @@ from sotopia_pi.store.notebook import project_root, read_notebook
 from sotopia_pi.store.params import ParameterError, Plan, closest
 
 RUN, NOTEBOOK = "bench", "13_bench"
-ROWS, CURVES = "bench.json", "growth.json"
+ROWS = "bench.json"
 
 
 def add_bench(commands: argparse._SubParsersAction) -> None:
     """Add `bench` to the command line."""
     bench = commands.add_parser("bench", help="measure speed beside what people use otherwise, on the same work")
-    bench.add_argument("--only", nargs="+", default=[], metavar="WORK", help="only these works or curves")
+    bench.add_argument("--only", nargs="+", default=[], metavar="WORK", help="only these works")
     bench.add_argument("--pairs", type=int, metavar="N", help="measurements of each side, instead of each work's own")
     bench.set_defaults(action=bench_command)
 
 
 def bench_command(arguments: argparse.Namespace) -> int:
     """`bench`: measure, print, write outputs/bench/ after every work, then the page; 1 where a result was unequal."""
-    from sotopia_pi.app.bench.works import curves, works
+    from sotopia_pi.app.bench.works import works
 
     root = project_root()
     if arguments.pairs is not None and arguments.pairs < 1:
         raise ParameterError(f"--pairs is {arguments.pairs}; it takes at least 1")
-    chosen = _chosen([*works(), *curves()], arguments.only)
+    chosen = _chosen(works(), arguments.only)
     folder, lines = root / "outputs" / RUN, Lines()
-    rows = run_works([work for work in chosen if isinstance(work, Work)], folder / ROWS, arguments.pairs, lines)
-    run_curves([curve for curve in chosen if isinstance(curve, Curve)], folder / CURVES, lines)
+    rows = run_works(chosen, folder / ROWS, arguments.pairs, lines)
     lines.say("\n" + bench_table(rows))
     return _page(root, lines) or any(row.correct.startswith("unequal") for row in rows)
 
@@ -55,17 +54,6 @@ def run_works(works: Sequence[Work], file: Path, pairs: int | None, lines: Lines
     return rows
 
 
-def run_curves(curves: Sequence[Curve], file: Path, lines: Lines) -> None:
-    """Measure how costs grow; written like the rows, a line a point."""
-    for curve in curves:
-        lines.say(f"{curve.name}: {curve.y} against {curve.x}")
-        points = [
-            {"curve": curve.name, "x_label": curve.x, "y_label": curve.y, "x": x, "y": y} for x, y in curve.points()
-        ]
-        _replace(file, "curve", curve.name, points)
-        lines.say("  " + ", ".join(f"{p['x']:g}: {p['y']:.3g}" for p in points))
-
-
 def bench_table(rows: Sequence[Row]) -> str:
     """Rows as aligned plain text."""
     head = ("work", "ours", "peer", "unit", "ratio", "spread", "must", "moonshot", "limit", "met", "correct")
@@ -74,7 +62,7 @@ def bench_table(rows: Sequence[Row]) -> str:
     return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
 
 
-def _chosen(known: list[Work | Curve], names: Sequence[str]) -> list[Work | Curve]:
+def _chosen(known: list[Work], names: Sequence[str]) -> list[Work]:
     by_name = {entry.name: entry for entry in known}
     for name in names:
         if name not in by_name:

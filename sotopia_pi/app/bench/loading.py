@@ -7,7 +7,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from sotopia_pi.analysis.episode_index import EpisodeIndex
 from sotopia_pi.analysis.episode_sources import EPISODES as EPISODES_FILE
 from sotopia_pi.analysis.episode_sources import Source, Sources
 from sotopia_pi.analysis.tables import EVALUATION_STAGE, TASKS_STAGE, results_frame, results_json
-from sotopia_pi.app.bench.big_run import TURNS, write_big_run
+from sotopia_pi.app.bench.big_run import write_big_run
 from sotopia_pi.app.bench.peers import run_peer
-from sotopia_pi.app.bench.work import Contest, Curve, Unequal, Work
+from sotopia_pi.app.bench.work import Contest, Unequal
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
 
 EPISODES, TASKS, MOST_GIB = 50_000, 200, 4.0
-GROWTH = (2_000, 10_000, 50_000)
+SMALLER = (2_000, 10_000)
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def open_loading(episodes: int = EPISODES) -> Iterator[Contest]:
             last["peer"] = run_peer("loading", {name: str(path) for name, path in files.items()})
             return last["peer"]["seconds"]
 
-        yield Contest(ours, theirs, check=lambda: same_table(last))
+        yield Contest(ours, theirs, check=lambda: f"{same_table(last)}; {growth(run_dir, episodes)}")
 
 
 @contextmanager
@@ -105,11 +105,14 @@ def index_of(run_dir: Path) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started, "episodes": len(index.frame)}
 
 
-def growing(sizes: Iterable[int] = GROWTH) -> Iterator[tuple[float, float]]:
-    """Episodes of a run, and the seconds until its results with their intervals are there."""
-    for episodes in sizes:
-        with big_run(episodes) as run_dir:
-            yield episodes, in_a_process(results_of, run_dir)["seconds"]
+def growth(run_dir: Path, episodes: int, smaller: Sequence[int] = SMALLER) -> str:
+    """In words how the time from a run's files to its results with their intervals grows with its episodes."""
+    seconds = {}
+    for fewer in smaller:
+        with big_run(fewer) as small_dir:
+            seconds[fewer] = in_a_process(results_of, small_dir)["seconds"]
+    seconds[episodes] = in_a_process(results_of, run_dir)["seconds"]
+    return "results with intervals of " + ", ".join(f"{n:,} episodes in {s:.1f} s" for n, s in seconds.items())
 
 
 def results_of(run_dir: Path) -> dict[str, Any]:
@@ -132,28 +135,3 @@ def same_table(last: dict[str, dict[str, Any]]) -> str:
 def _with_memory(load: Callable[[Path], dict[str, Any]], run_dir: Path) -> dict[str, Any]:
     found = load(run_dir)
     return {**found, "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
-
-
-LOADING = Work(
-    "loading",
-    f"{EPISODES:,} episodes, {EPISODES * TURNS:,} turns, into the results tables; peer: pandas.read_json(lines=True)",
-    "s",
-    must=10,
-    moonshot=3,
-    open=open_loading,
-    pairs=3,
-    better="less",
-    judged="ours",
-)
-BROWSER = Work(
-    "browser",
-    f"opening the episode browser on {EPISODES:,} episodes, once its index was made",
-    "s",
-    must=2,
-    moonshot=0.5,
-    open=open_browser,
-    pairs=3,
-    better="less",
-    judged="ours",
-)
-TABLES = Curve("tables", "episodes of a run", "seconds from its files to its results", growing)

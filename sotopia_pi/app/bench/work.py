@@ -3,12 +3,13 @@
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from sotopia_pi.app.bench.limits import Limits
+if TYPE_CHECKING:  # it needs torch, which a command that measures nothing need not load
+    from sotopia_pi.app.bench.limits import Limits
 
 
 class Skipped(Exception):
@@ -38,7 +39,7 @@ class Contest:
     ours: Callable[[], float]
     peer: Callable[[], float] | None
     check: Callable[[], str]
-    limit: Callable[[Limits], float] | None = None
+    limit: "Callable[[Limits], float] | None" = None
     why_no_peer: str = ""
     note: str = ""
 
@@ -98,17 +99,7 @@ class Row:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """How a cost grows. name: one word; x, y: what is drawn, with units; points: measures them, one by one."""
-
-    name: str
-    x: str
-    y: str
-    points: Callable[[], Iterator[tuple[float, float]]]
-
-
-def measure(work: Work, limits: Callable[[str], Limits], pairs: int | None = None) -> Row:
+def measure(work: Work, limits: "Callable[[str], Limits]", pairs: int | None = None) -> Row:
     """Do a work in turns with its peer, ours first, and say how they compare. pairs: instead of the work's own number.
 
     limits: measures the machine's limits for a dtype; called between opening the work and the first turn.

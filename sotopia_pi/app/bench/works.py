@@ -1,17 +1,89 @@
-"""All benchmarks, in the order in which they are run."""
+"""All benchmarks, in the order in which they are run; `must` and `moonshot` are what this project asks of itself."""
 
-from sotopia_pi.app.bench.calls import CALLS, CPU
-from sotopia_pi.app.bench.loading import BROWSER, LOADING, TABLES
-from sotopia_pi.app.bench.mmlu import MMLU
-from sotopia_pi.app.bench.sotopia import SOTOPIA
-from sotopia_pi.app.bench.work import Curve, Work
+from functools import partial
+
+from sotopia_pi.app.bench.calls import open_calls
+from sotopia_pi.app.bench.loading import open_browser, open_loading
+from sotopia_pi.app.bench.mmlu import open_mmlu
+from sotopia_pi.app.bench.play import open_play
+from sotopia_pi.app.bench.sft import open_sft
+from sotopia_pi.app.bench.sotopia import PAIRS, open_sotopia
+from sotopia_pi.app.bench.work import Work
 
 
 def works() -> list[Work]:
     """Everything that is measured beside a peer."""
-    return [SOTOPIA, MMLU, CALLS, CPU, LOADING, BROWSER]
-
-
-def curves() -> list[Curve]:
-    """How costs grow."""
-    return [TABLES]
+    calls = "256 episodes of 20 calls, 64 at once, to a server that takes 200 ms; peer: sotopia 0.1.5"
+    return [
+        Work(
+            "play",
+            "32 episodes at once, 20 turns of at most 20 tokens; peer: generate on the whole prompts",
+            "tokens/s",
+            4,
+            8,
+            open_play,
+            pairs=3,
+        ),
+        Work(
+            "sotopia",
+            "the same episodes; peer: sotopia 0.1.5 with the same model through `transformers serve`",
+            "episodes/min",
+            10,
+            30,
+            open_sotopia,
+            pairs=PAIRS,
+        ),
+        Work(
+            "sft",
+            "one epoch on 200 episodes; peer: TRL's SFTTrainer with one example a turn, on 20 of them",
+            "supervised tokens/s",
+            4,
+            8,
+            open_sft,
+            pairs=3,
+        ),
+        Work(
+            "mmlu",
+            "120 questions of six subjects by letter, five examples; peer: lm-evaluation-harness 0.4.13",
+            "questions/s",
+            4,
+            7,
+            open_mmlu,
+            pairs=3,
+            dtype="float32",
+        ),
+        Work("calls", calls, "share of the ideal", 0.9, 0.98, partial(open_calls, "share"), pairs=3, judged="ours"),
+        Work(
+            "calls_cpu",
+            calls,
+            "ms of CPU a call",
+            3,
+            1,
+            partial(open_calls, "cpu_ms"),
+            pairs=3,
+            better="less",
+            judged="ours",
+        ),
+        Work(
+            "loading",
+            "50,000 episodes of 20 turns into the results tables; peer: pandas.read_json(lines=True)",
+            "s",
+            10,
+            3,
+            open_loading,
+            pairs=3,
+            better="less",
+            judged="ours",
+        ),
+        Work(
+            "browser",
+            "opening the episode browser on the same, its index made before, and an episode in it",
+            "s",
+            2,
+            0.5,
+            open_browser,
+            pairs=3,
+            better="less",
+            judged="ours",
+        ),
+    ]
