@@ -64,26 +64,27 @@ def works() -> list[Work]:
             better="less",
             judged="ours",
         ),
+        *_big_runs(),
+    ]
+
+
+def _big_runs() -> list[Work]:
+    seconds = {"unit": "s", "pairs": 3, "better": "less", "judged": "ours"}
+    return [
         Work(
             "loading",
             "50,000 episodes of 20 turns into the results tables; peer: pandas.read_json(lines=True)",
-            "s",
-            10,
-            3,
-            open_loading,
-            pairs=3,
-            better="less",
-            judged="ours",
+            must=10,
+            moonshot=3,
+            open=open_loading,
+            **seconds,
         ),
         Work(
             "browser",
             "opening the episode browser on the same, its index made before, and an episode in it",
-            "s",
-            2,
-            0.5,
-            open_browser,
-            pairs=3,
-            better="less",
-            judged="ours",
+            must=2,
+            moonshot=0.5,
+            open=open_browser,
+            **seconds,
         ),
     ]
