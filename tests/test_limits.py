@@ -7,7 +7,7 @@ import pytest
 from fault_server import Faults, FaultServer
 
 from sotopia_pi.models.failures import ServerReply, StopAsking, StreamFailed
-from sotopia_pi.models.limits import Budget, BudgetSpent, Limited
+from sotopia_pi.models.limits import SHARE_APART, Budget, BudgetSpent, Limited
 from sotopia_pi.models.meter import Meter, Tally
 from sotopia_pi.models.openai_chat import OpenAIChat, Retries
 from sotopia_pi.models.prices import Cost, Price, most_prompt_tokens, price_of
@@ -75,6 +75,26 @@ def test_64_calls_16_at_a_time_take_about_a_sixteenth_of_the_time_of_one_after_t
     assert all(reply.outcome == "ok" for reply in replies)
     assert 64 / 16 * 0.05 <= seconds < 64 * alone, "what a busy machine adds to each call is in both"
     assert 4 < server.most_at_once <= 16
+
+
+def test_calls_that_could_begin_together_begin_apart_once_it_is_known_how_long_one_takes():
+    begun = []
+
+    class Timed:
+        async def complete(self, request):
+            begun.append(time.monotonic())
+            await asyncio.sleep(0.1)
+            return Reply("Hello.")
+
+    chat = Limited(Timed(), 50)
+
+    async def two_rounds():
+        for _ in range(2):
+            await asyncio.gather(*(chat.complete(request(item=f"item-{i}")) for i in range(20)))
+
+    asyncio.run(two_rounds())
+    together, apart = begun[19] - begun[0], begun[39] - begun[20]
+    assert together < 19 * SHARE_APART * 0.1 / 50 <= apart
 
 
 def test_a_stream_takes_a_place_until_it_ends():

@@ -24,6 +24,7 @@ from sotopia_pi.analysis.goal_tables import (
     select_side,
     ungated_table,
 )
+from sotopia_pi.analysis.shown_items import Shown, ShownEpisode, ShownRating, shown_items
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.world.families import HELD_OUT
 from sotopia_pi.world.ratings import DIMENSIONS, Rating
@@ -96,10 +97,10 @@ def results_frame(run_dir: Path | str) -> pd.DataFrame:
     that names the command when the tasks or the evaluation are not there.
     """
     run_dir = Path(run_dir)
-    tasks = _stage_items(run_dir, TASKS_STAGE, "tasks.jsonl")
-    episodes = _stage_items(run_dir, EVALUATION_STAGE, "episodes.jsonl")
-    ratings = _stage_items(run_dir, EVALUATION_STAGE, "ratings.jsonl")
-    return frame_of(tasks, episodes, ratings, run=run_dir.name)
+    tasks = ItemFile(_file(run_dir, TASKS_STAGE, "tasks.jsonl")).read()
+    episodes = _shown(run_dir, "episodes.jsonl", ShownEpisode)
+    ratings = _shown(run_dir, "ratings.jsonl", ShownRating)
+    return _frame(tasks, episodes, ratings, run_dir.name)
 
 
 def frame_of(
@@ -109,10 +110,17 @@ def frame_of(
     run: str = "",
 ) -> pd.DataFrame:
     """The same frame from items in hand (dicts as they lie in the files)."""
+    played, rated = map(ShownEpisode.model_validate, episodes), map(ShownRating.model_validate, ratings)
+    return _frame(tasks, played, rated, run)
+
+
+def _frame(
+    tasks: Iterable[Mapping[str, Any]], episodes: Iterable[ShownEpisode], ratings: Iterable[ShownRating], run: str
+) -> pd.DataFrame:
     tasks_by_id = {task["id"]: task for task in tasks}
-    ratings_by_side = _ratings_by_side(ratings)
+    scores_by_side = _scores_by_side(ratings)
     rows = [
-        _row(run, _task_of(episode, tasks_by_id), episode, side, ratings_by_side.get((episode["id"], side)))
+        _row(run, _task_of(episode, tasks_by_id), episode, side, scores_by_side.get((episode.id, side)))
         for episode in episodes
         for side in (0, 1)
     ]
@@ -200,88 +208,90 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return out.drop(columns=told)
 
 
-def _stage_items(run_dir: Path, stage: str, file: str) -> list[dict[str, Any]]:
-    folder = run_dir / stage
-    if not (folder / file).exists():
+def _file(run_dir: Path, stage: str, file: str) -> Path:
+    path = run_dir / stage / file
+    if not path.exists():
         raise FileNotFoundError(
-            f"{folder / file} is not there; make it with: sotopia-pi run params/{run_dir.name}.yaml --only {stage}"
+            f"{path} is not there; make it with: sotopia-pi run params/{run_dir.name}.yaml --only {stage}"
         )
-    items = ItemFile(folder / file).read()
-    manifest = folder / "manifest.json"
+    return path
+
+
+def _shown(run_dir: Path, file: str, kind: type[Shown]) -> Iterable[Shown]:
+    """Items of the evaluation, read where they are used; where it has a manifest, those that it names."""
+    path = _file(run_dir, EVALUATION_STAGE, file)
+    items, manifest = shown_items(path, kind), path.with_name("manifest.json")
     if not manifest.exists():
         return items
     named = set(json.loads(manifest.read_text())["items"].get(file, ()))
-    return [item for item in items if item["id"] in named]
+    return (item for item in items if item.id in named)
 
 
-def _ratings_by_side(ratings: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], Mapping[str, Any]]:
-    found: dict[tuple[str, int], Mapping[str, Any]] = {}
+def _scores_by_side(ratings: Iterable[ShownRating]) -> dict[tuple[str, int], dict[str, Any]]:
+    """What a row shows of each rating."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    given: dict[tuple[str, int], str] = {}
     for rating in ratings:
-        key = (rating["episode_id"], rating["side"])
+        key, name = (rating.episode_id, rating.side), f"{rating.id} by {rating.judge}"
         if key in found:
             raise ValueError(
-                f"episode {key[0]}, side {key[1]} has two ratings ({found[key]['id']} by {found[key]['judge']}, "
-                f"{rating['id']} by {rating['judge']}); one judge a table: finish stage {EVALUATION_STAGE}, whose "
-                f"manifest names the ratings that count"
+                f"episode {key[0]}, side {key[1]} has two ratings ({given[key]}, {name}); one judge a table: finish "
+                f"stage {EVALUATION_STAGE}, whose manifest names the ratings that count"
             )
-        found[key] = rating
+        found[key], given[key] = _scores(rating), name
     return found
 
 
-def _task_of(episode: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+def _task_of(episode: ShownEpisode, tasks: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     try:
-        return tasks[episode["task_id"]]
+        return tasks[episode.task_id]
     except KeyError:
         raise ValueError(
-            f"episode {episode['id']} plays task {episode['task_id']}, which is not among the {len(tasks)} tasks of "
+            f"episode {episode.id} plays task {episode.task_id}, which is not among the {len(tasks)} tasks of "
             f"stage {TASKS_STAGE}; run stage {EVALUATION_STAGE} again, so that episodes and tasks agree"
         ) from None
 
 
 def _row(
-    run: str, task: Mapping[str, Any], episode: Mapping[str, Any], side: int, rating: Mapping[str, Any] | None
+    run: str, task: Mapping[str, Any], episode: ShownEpisode, side: int, scores: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    agent_side = episode["agent_side"]
-    if agent_side not in (0, 1):
-        raise ValueError(f"episode {episode['id']} has agent_side {agent_side!r}; social evaluation needs 0 or 1")
-    mine = [turn for turn in episode["turns"] if turn["side"] == side]
-    family = episode["family"]
+    """One row of the frame. scores: of a rating, None where there is none. A failed policy has none in any case."""
+    if episode.agent_side not in (0, 1):
+        raise ValueError(f"episode {episode.id} has agent_side {episode.agent_side!r}; social evaluation needs 0 or 1")
+    if episode.outcome != "completed":
+        scores = {"missing": episode.outcome}
     return {
         "run": run,
-        "seed": episode["seed"],
-        "episode_id": episode["id"],
+        "seed": episode.seed,
+        "episode_id": episode.id,
         "task_id": task["id"],
-        "template": episode["template"],
-        "family": family,
-        "gated": family not in UNGATED_FAMILIES,
+        "template": episode.template,
+        "family": episode.family,
+        "gated": episode.family not in UNGATED_FAMILIES,
         "hard": task["hard"],
         "has_zone": task["has_zone"],
-        "variant": episode["tag"],
-        "agent_side": agent_side,
-        "repeat": episode["repeat"],
+        "variant": episode.tag,
+        "agent_side": episode.agent_side,
+        "repeat": episode.repeat,
         "side": side,
-        "role": "agent" if side == agent_side else "partner",
-        "outcome": episode["outcome"],
-        "ending": episode["ending"],
-        "failure": episode["failure"],
-        "n_turns": len(episode["turns"]),
-        "n_failed_turns": sum(turn.get("failed", False) for turn in mine),
-        **_scores(episode, rating),
+        "role": "agent" if side == episode.agent_side else "partner",
+        "outcome": episode.outcome,
+        "ending": episode.ending,
+        "failure": episode.failure,
+        "n_turns": len(episode.turns),
+        "n_failed_turns": sum(turn.failed for turn in episode.turns if turn.side == side),
+        **(scores or {"missing": "not_rated"}),
     }
 
 
-def _scores(episode: Mapping[str, Any], rating: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Scores, parts and the reason of a missing goal. A failed policy has no score, whatever a file says."""
-    if episode["outcome"] != "completed":
-        return {"missing": episode["outcome"]}
-    if rating is None:
-        return {"missing": "not_rated"}
-    if rating["outcome"] != "ok":
-        return {"missing": rating["outcome"]}
-    scores = {dimension: rating["scores"].get(dimension) for dimension in DIMENSIONS}
-    scores["overall"] = rating.get("overall")
-    parts = {part: rating["parts"].get(part) for part in ("deal", "bad_deal", "joint_surplus")}
-    return {**scores, **parts, "missing": "" if scores["goal"] is not None else "left out by the judge"}
+def _scores(rating: ShownRating) -> dict[str, Any]:
+    """Scores, parts and the reason of a missing goal."""
+    if rating.outcome != "ok":
+        return {"missing": rating.outcome}
+    scores = {dimension: rating.scores.get(dimension) for dimension in DIMENSIONS}
+    parts = {part: rating.parts.get(part) for part in ("deal", "bad_deal", "joint_surplus")}
+    missing = "" if scores["goal"] is not None else "left out by the judge"
+    return {**scores, "overall": rating.overall, **parts, "missing": missing}
 
 
 def _json_line(row: Mapping[str, Any]) -> dict[str, Any]:

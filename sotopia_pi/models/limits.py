@@ -1,6 +1,8 @@
 """Wrappers around any chat that hold it back: how many calls at once, and how much all of them may cost."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -8,22 +10,45 @@ from sotopia_pi.models.failures import StopAsking
 from sotopia_pi.models.prices import Cost, Price, Prices, most_prompt_tokens, price_of
 from sotopia_pi.models.seam import Chat, Reply, Request
 
+SHARE_APART = 0.8
+"""Below 1, so that calls can begin more often than answers come and never wait for each other for long."""
+LONGEST_APART_S = 0.005
+"""Most seconds between two calls that could begin together: slow answers are no reason to begin slowly."""
+
 
 class BudgetSpent(StopAsking):
     """The next call could cost more than is left."""
 
 
 class Limited:
-    """At most `at_once` calls at a time; the others wait for their turn."""
+    """At most `at_once` calls at a time; the others wait for their turn.
+
+    Calls that could begin together begin a little apart, by SHARE_APART of what spreads `at_once` of them evenly over
+    the shortest call so far: in step with each other they would all wait for this process at once, and then it for all
+    of them.
+    """
 
     def __init__(self, chat: Chat, at_once: int):
         if at_once < 1:
             raise ValueError(f"at_once is {at_once}; it takes at least 1 call at a time")
-        self._chat, self._gate = chat, asyncio.Semaphore(at_once)
+        self._chat, self._at_once, self._gate = chat, at_once, asyncio.Semaphore(at_once)
+        self._shortest_s, self._last_begun = math.inf, 0.0
 
     async def complete(self, request: Request) -> Reply:
         async with self._gate:
-            return await self._chat.complete(request)
+            await self._apart()
+            begun = time.monotonic()
+            reply = await self._chat.complete(request)
+            self._shortest_s = min(self._shortest_s, time.monotonic() - begun)
+            return reply
+
+    async def _apart(self) -> None:
+        """Wait until this call is far enough from the one that began before it."""
+        now = time.monotonic()
+        apart = SHARE_APART * self._shortest_s / self._at_once if self._shortest_s < math.inf else 0.0
+        self._last_begun = max(now, self._last_begun + min(LONGEST_APART_S, apart))
+        if self._last_begun > now:
+            await asyncio.sleep(self._last_begun - now)
 
     async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
         async with self._gate, aclosing(self._chat.stream(request)) as pieces:

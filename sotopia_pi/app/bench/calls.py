@@ -9,14 +9,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sotopia_pi.app.bench.answering import answering, ceiling
 from sotopia_pi.app.bench.peers import run_peer
 from sotopia_pi.app.bench.sotopia import peer_task
-from sotopia_pi.app.bench.work import Contest, Silent, Unequal, Work
+from sotopia_pi.app.bench.work import Contest, Silent, Unequal
 from sotopia_pi.models.limits import Budget
 from sotopia_pi.models.meter import Meter
 from sotopia_pi.models.opening import open_chat, open_policy
@@ -92,30 +91,3 @@ def same_calls(said: dict[str, dict[str, Any]], episodes: int, turns: int) -> st
             raise Unequal(f"{who}: {figures}; wanted were {wanted} turns, a call of {REPLY_TOKENS} tokens each")
     cpu = ", ".join(f"{who} {1000 * f['cpu_s'] / f['calls']:.2f} ms" for who, f in said.items())
     return f"every turn a call of {REPLY_TOKENS} tokens, no failure; CPU a call: {cpu}"
-
-
-_DOES = (
-    f"{EPISODES} episodes of {TURNS} calls, {AT_ONCE} at a time, to a server that answers after {LATENCY_S} s; peer: "
-    f"sotopia 0.1.5, {AT_ONCE} episodes"
-)
-CALLS = Work(
-    "calls",
-    f"{_DOES}; share of calls x latency / {AT_ONCE}",
-    "of the ideal",
-    must=0.9,
-    moonshot=0.98,
-    open=partial(open_calls, "share"),
-    pairs=3,
-    judged="ours",
-)
-CPU = Work(
-    "calls-cpu",
-    f"{_DOES}; CPU of the client",
-    "ms/call",
-    must=3,
-    moonshot=3,
-    open=partial(open_calls, "cpu_ms"),
-    pairs=1,
-    better="less",
-    judged="ours",
-)

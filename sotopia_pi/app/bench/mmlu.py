@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sotopia_pi.app.bench.peers import published_data, run_peer
-from sotopia_pi.app.bench.work import Contest, Silent, Unequal, Work
+from sotopia_pi.app.bench.work import Contest, Silent, Unequal
 from sotopia_pi.formats.question_sets import LETTERS, SHOTS, Question, QuestionSet, read_folder
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.precision import own_device
@@ -88,16 +88,3 @@ def same_choices(answers: list[Answer], theirs: dict[str, list[list[float]]]) ->
                 f"{choice} by {logprobs}; allowed: the same choice, and {TOLERANCE:g} in a log probability"
             )
     return f"all {len(answers)} choices are the peer's, log probabilities within {apart:.1e}"
-
-
-MMLU = Work(
-    "mmlu",
-    f"MMLU by letter, {A_SUBJECT} questions of each subject, {SHOTS} examples before them, {DEFAULT_MODEL}, {DTYPE}; "
-    f"peer: lm-evaluation-harness 0.4.13, same prompts",
-    "questions/s",
-    must=4,
-    moonshot=7,
-    open=open_mmlu,
-    pairs=3,
-    dtype=DTYPE,
-)

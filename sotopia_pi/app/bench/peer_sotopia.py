@@ -64,27 +64,31 @@ def combination(task: dict, model: str, turns: int):
     return env, [LLMAgent(agent_profile=AgentProfile(**one), model_name=model) for one in task["characters"]]
 
 
-def main() -> None:
-    request = json.load(sys.stdin)
-    logging.getLogger("sotopia.generation").setLevel(logging.ERROR)
+async def play(request: dict) -> dict:
+    """Figures of playing all tasks side by side."""
     came = limit_tokens(request["tokens"])
     model = f"custom/{request['model']}@{request['url']}"
     combinations = [combination(task, model, request["turns"]) for task in request["tasks"]]
     started, cpu = time.perf_counter(), time.process_time()
-    episodes = asyncio.run(run_async_server(env_agent_combo_list=combinations))
+    episodes = await run_async_server(env_agent_combo_list=combinations)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     actions = [said for episode in episodes for _, _, said in episode if isinstance(said, AgentAction)]
-    answer = {
-        "episodes": len(episodes),
+    return {
         "seconds": seconds,
         "cpu_s": cpu,
+        "episodes": len(episodes),
         "calls": len(came),
         "tokens": sum(came),
         "turns": len(actions) // 2,
         "spoken": sum(action.action_type != "none" for action in actions),
     }
-    print(json.dumps(answer), flush=True)
+
+
+async def main() -> None:
+    logging.getLogger("sotopia.generation").setLevel(logging.ERROR)
+    print(json.dumps(await play(json.load(sys.stdin))), flush=True)
+    os._exit(0)  # some tasks of the package's client do not always let the loop end
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

@@ -21,7 +21,7 @@ from sotopia_pi.store.notebook import project_root
 PINS = Path(__file__).with_name("peers.txt")
 FOLDER, READY = ".bench", "pins.txt"
 DATA = "SOTOPIA_PI_DATA"
-STARTS_WITHIN_S = 180
+STARTS_WITHIN_S, ANSWERS_WITHIN_S = 180, 1800
 
 
 def published_data(name: str) -> Path:
@@ -50,11 +50,12 @@ def peers_bin() -> Path:
 def run_peer(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """What `peer_<name>.py` answers to a request: the JSON on its last line. Raises PeerFailed, Skipped."""
     command = [peers_bin() / "python", "-P", PINS.with_name(f"peer_{name}.py")]
-    done = subprocess.run(
-        command, input=json.dumps(request), capture_output=True, text=True, env=_environment(), check=False
-    )
+    settings = {"capture_output": True, "text": True, "check": False, "timeout": ANSWERS_WITHIN_S}
     try:
+        done = subprocess.run(command, input=json.dumps(request), env=_environment(), **settings)
         return json.loads(done.stdout.rstrip().rsplit("\n", 1)[-1])
+    except subprocess.TimeoutExpired:
+        raise PeerFailed(f"peer_{name}.py gave no answer within {ANSWERS_WITHIN_S} s") from None
     except ValueError:
         raise PeerFailed(f"peer_{name}.py ended with status {done.returncode}: {_last(done.stderr)}") from None
 

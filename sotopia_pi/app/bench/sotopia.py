@@ -12,7 +12,7 @@ from typing import Any
 
 from sotopia_pi.app.bench.peers import run_peer, transformers_serve
 from sotopia_pi.app.bench.play import EPISODES, REPLY_TOKENS, TURNS, Played, play_episodes
-from sotopia_pi.app.bench.work import Contest, Unequal, Work
+from sotopia_pi.app.bench.work import Contest, Unequal
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.precision import fast_dtype
 from sotopia_pi.models.weights import DEFAULT_MODEL, prepare
@@ -81,15 +81,3 @@ def same_turns(ours: Played, said: list[dict[str, Any]], turns: int) -> str:
 def _played(folder: Path, dtype: str, episodes: int, turns: int) -> Played:
     with LocalModel(folder, dtype=dtype, max_batch=episodes) as model:
         return play_episodes(model, episodes, turns)
-
-
-SOTOPIA = Work(
-    "sotopia",
-    f"{EPISODES} episodes at once, {TURNS} turns of up to {REPLY_TOKENS} tokens, {DEFAULT_MODEL}; peer: sotopia 0.1.5 "
-    f"through transformers serve on {PEER_EPISODES} of them",
-    "episodes/min",
-    must=10,
-    moonshot=30,
-    open=open_sotopia,
-    pairs=PAIRS,
-)

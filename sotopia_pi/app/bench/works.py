@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from sotopia_pi.app.bench.calls import open_calls
+from sotopia_pi.app.bench.loading import open_browser, open_loading
 from sotopia_pi.app.bench.mmlu import open_mmlu
 from sotopia_pi.app.bench.play import open_play
 from sotopia_pi.app.bench.report import open_report
@@ -73,6 +74,29 @@ def _of_servers() -> list[Work]:
             pairs=3,
             better="less",
             judged="ours",
+        ),
+        *_big_runs(),
+    ]
+
+
+def _big_runs() -> list[Work]:
+    seconds = {"unit": "s", "pairs": 3, "better": "less", "judged": "ours"}
+    return [
+        Work(
+            "loading",
+            "50,000 episodes of 20 turns into the results tables; peer: pandas.read_json(lines=True)",
+            must=10,
+            moonshot=3,
+            open=open_loading,
+            **seconds,
+        ),
+        Work(
+            "browser",
+            "opening the episode browser on the same, its index made before, and an episode in it",
+            must=2,
+            moonshot=0.5,
+            open=open_browser,
+            **seconds,
         ),
     ]
 
