@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from exporting import Complaint
 from finished_run import ALL, ODD, RUN, FinishedToy
 from sotopia_records import lines_of
 from toy_layouts import learnt_of_row, learnt_words
 
-from sotopia_pi.app.cli import main
 from sotopia_pi.app.import_sotopia import import_sotopia
 from sotopia_pi.formats.sft_layouts import LAYOUTS
 from sotopia_pi.formats.sotopia_profiles import read_profiles
@@ -29,26 +29,6 @@ def toys(tmp_path_factory):
 @pytest.fixture(scope="module")
 def toy(toys):
     return toys["chat"]
-
-
-@pytest.fixture
-def export(monkeypatch, capsys):
-    """Run `sotopia-pi export ...` in a toy's project; returns the printed report, or raises the complaint."""
-
-    def run(toy, *words):
-        monkeypatch.setenv("SOTOPIA_PI_HOME", str(toy.root))
-        capsys.readouterr()
-        status = main(["export", *map(str, words)])
-        told = capsys.readouterr()
-        if status:
-            raise Complaint(told.err)
-        return json.loads(told.out)
-
-    return run
-
-
-class Complaint(Exception):
-    """What the command said on stderr."""
 
 
 def by_id(items):

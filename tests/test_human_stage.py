@@ -1,48 +1,28 @@
 """Stage 09 in the pipeline: a page for an unrated run, and ratings that no second start can lose."""
 
-import io
-import shutil
 from pathlib import Path
 
 import pytest
 from toy_raters import EPISODES, VARIANTS, rate, write_evaluation
+from toy_stage import ToyStage
 
-from sotopia_pi.app.console import Lines
-from sotopia_pi.app.pipeline import Settings, run_pipeline
 from sotopia_pi.app.status import run_status
 from sotopia_pi.stages.human_ratings import HumanRatings
 from sotopia_pi.store.items import ItemFile
 from sotopia_pi.store.lock import RunLock, let_go, lock_for_notebook
-from sotopia_pi.store.manifest import read_manifest
 from sotopia_pi.store.params import plan_run
 
 REPOSITORY = Path(__file__).parents[1]
 STAGE = "09_human_evaluation"
-PRESET = f"model: toy\nstages: [{STAGE}]\n{STAGE}:\n  variants: [base, BC, expert]\n  datapoints: 4\n"
+PRESET = f"model: toy\n{STAGE}:\n  variants: [base, BC, expert]\n  datapoints: 4\n"
 
 
-class Evaluated:
-    """A project with an evaluated run `toy` and the notebook that people rate in."""
+class Evaluated(ToyStage):
+    """An evaluated run and the notebook that people rate in."""
 
     def __init__(self, root: Path):
-        self.root, self.dir = root, root / "outputs" / "toy" / STAGE
-        (root / "notebooks").mkdir()
-        for name in ("01_social_tasks", "06_social_evaluation", STAGE):
-            shutil.copy(REPOSITORY / "notebooks" / f"{name}.ipynb", root / "notebooks")
-        (root / "params").mkdir()
-        (root / "params" / "toy.yaml").write_text(PRESET)
-        write_evaluation(root, "toy")
+        super().__init__(root, STAGE, PRESET)
         self.ratings = HumanRatings(self.dir / "human_ratings.jsonl")
-
-    def run(self, *settings: str, force: bool = False) -> list[str]:
-        plan = plan_run(self.root, self.root / "params" / "toy.yaml", settings)
-        return run_pipeline(self.root, plan, Settings(force=force), Lines(io.StringIO()))
-
-    def counts(self) -> dict:
-        return read_manifest(self.dir)["counts"]
-
-    def page(self) -> str:
-        return (self.dir / "report.html").read_text()
 
     def planned(self) -> list[str]:
         return [point["id"] for point in ItemFile(self.dir / "assignments.jsonl").read()]

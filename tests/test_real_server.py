@@ -2,15 +2,9 @@
 
 import asyncio
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
+from model_server import serving
 from toy_talks import price_task
 
 from sotopia_pi.models.llm_policy import LLMPolicy
@@ -25,38 +19,12 @@ from sotopia_pi.world.episode import EpisodePlan, Rules, play
 pytestmark = pytest.mark.slow
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Model name and address of a server that holds the default model."""
-    folder, port = prepare(), free_port()
-    log = tmp_path_factory.mktemp("server") / "server.log"
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(folder), "--dtype", "float32"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    with log.open("wb") as out:
-        process = subprocess.Popen([*command, "--port", str(port)], stdout=out, stderr=out, env=environment)
-    try:
-        until = time.monotonic() + 180
-        while not healthy(port):
-            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
-            time.sleep(0.5)
-        yield str(folder), f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+    folder = prepare()
+    with serving(folder, tmp_path_factory.mktemp("server") / "server.log") as url:
+        yield str(folder), url
 
 
 def test_it_plays_a_short_episode_and_its_judgement_is_a_named_failure_and_no_score(served):

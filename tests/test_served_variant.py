@@ -1,11 +1,5 @@
 """A merged variant behind `transformers serve` answers as its adapter does here, token by token."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +7,7 @@ import openai
 import pytest
 import torch
 from finished_run import RUN
+from model_server import serving
 from peft import PeftModel
 from shared_run import SharedToy
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
@@ -48,34 +43,8 @@ def shared(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(shared, tmp_path_factory):
-    yield from serving(shared[1], tmp_path_factory.mktemp("log") / "server.log")
-
-
-def serving(folder, log):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(folder), "--dtype", "float32"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    with log.open("wb") as out:
-        process = subprocess.Popen([*command, "--port", str(port)], stdout=out, stderr=out, env=environment)
-    try:
-        until = time.monotonic() + 180
-        while not healthy(port):
-            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
-            time.sleep(0.5)
-        yield openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none")
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+    with serving(shared[1], tmp_path_factory.mktemp("log") / "server.log") as url:
+        yield openai.OpenAI(base_url=url, api_key="none")
 
 
 def greedy_here(adapter: Path, talk) -> tuple[list[int], PreTrainedTokenizerBase]:
@@ -115,5 +84,6 @@ def test_the_base_alone_would_have_answered_otherwise(shared):
 
 
 def test_an_adapter_by_itself_cannot_be_served(shared, tmp_path):
-    with pytest.raises(AssertionError, match="Unrecognized processing class"):
-        next(serving(shared[0], tmp_path / "server.log"))
+    failing = pytest.raises(AssertionError, match="Unrecognized processing class")
+    with failing, serving(shared[0], tmp_path / "server.log"):
+        pass

@@ -1,57 +1,36 @@
 """Stage 12 in the pipeline: a page without anybody, the talks that people had, and nothing that a start could lose."""
 
 import asyncio
-import io
-import shutil
 from pathlib import Path
 
 import pytest
 from synthetic_run import task
 from test_talk import HELLO, LEAVE, begun, together
 from toy_company import telling
-from toy_raters import write_evaluation
+from toy_stage import REPOSITORY, ToyStage
 
-from sotopia_pi.app.console import Lines
-from sotopia_pi.app.pipeline import Settings, run_pipeline
 from sotopia_pi.stages.talk_files import TalkFiles
 from sotopia_pi.store.manifest import read_manifest
 from sotopia_pi.store.params import plan_run
 
-REPOSITORY = Path(__file__).parents[1]
 STAGE = "12_talk_to_the_agent"
 MOST_SECONDS = 30
 """Far above the few seconds that the stage takes, for busy machines; loading a model would not be."""
 
 
-class Run:
-    """A project with the tasks of a run `toy`, and the notebook in which people talk."""
+class Talked(ToyStage):
+    """An evaluated run and the notebook in which people talk."""
 
     def __init__(self, root: Path):
-        self.root, self.dir = root, root / "outputs" / "toy" / STAGE
-        (root / "notebooks").mkdir()
-        for name in ("01_social_tasks", "06_social_evaluation", STAGE):
-            shutil.copy(REPOSITORY / "notebooks" / f"{name}.ipynb", root / "notebooks")
-        (root / "params").mkdir()
-        (root / "params" / "toy.yaml").write_text(f"model: tiny-random\nstages: [{STAGE}]\n")
-        write_evaluation(root, "toy")
+        super().__init__(root, STAGE, "model: tiny-random\n")
         self.files = TalkFiles(self.dir)
-
-    def start(self, force: bool = False) -> list[str]:
-        plan = plan_run(self.root, self.root / "params" / "toy.yaml")
-        return run_pipeline(self.root, plan, Settings(force=force), Lines(io.StringIO()))
-
-    def counts(self) -> dict:
-        return read_manifest(self.dir)["counts"]
-
-    def page(self) -> str:
-        return (self.dir / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
+def run(tmp_path_factory) -> Talked:
     """After its first start, when nobody has talked."""
-    made = Run(tmp_path_factory.mktemp("talked"))
-    assert made.start() == [STAGE]
+    made = Talked(tmp_path_factory.mktemp("talked"))
+    assert made.run() == [STAGE]
     return made
 
 
@@ -62,7 +41,7 @@ def test_a_run_without_talks_has_a_page_that_says_how_to_have_one(run):
     assert "widget-view" not in run.page() and "<script" not in run.page()
     manifest = read_manifest(run.dir)
     assert manifest["wall_s"] < MOST_SECONDS
-    assert run.start() == [], "and it is skipped while nothing changes"
+    assert run.run() == [], "and it is skipped while nothing changes"
 
 
 @pytest.mark.slow
@@ -72,11 +51,11 @@ def test_talks_outlive_every_further_start_and_bring_the_page_up_to_date(run):
         episode = asyncio.run(together(begun(telling("Deal, $80."), of=one, number=number), HELLO, LEAVE))
         run.files.save(episode, one)
     kept = (run.dir / "episodes.jsonl").read_bytes()
-    assert run.start() == [STAGE]
+    assert run.run() == [STAGE]
     assert run.counts()["talks saved"] == 2 and run.counts()["with BC"] == 2 and run.counts()["rated now"] == 2
     assert f'id="episode-{episode.id}"' in run.page() and "Deal, $80." in run.page()
     rated = (run.dir / "ratings.jsonl").read_bytes()
-    assert run.start(force=True) == [STAGE] and run.counts()["rated now"] == 0
+    assert run.run(force=True) == [STAGE] and run.counts()["rated now"] == 0
     assert (run.dir / "episodes.jsonl").read_bytes() == kept and (run.dir / "ratings.jsonl").read_bytes() == rated
     assert not list(run.dir.glob("*.stale.jsonl"))
 
