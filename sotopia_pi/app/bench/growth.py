@@ -3,20 +3,17 @@
 What is measured runs in processes of their own, so that each has its own peak memory.
 """
 
-import multiprocessing
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sotopia_pi.analysis.tables import results_frame, results_json
 from sotopia_pi.app.bench.big_run import write_big_run
+from sotopia_pi.app.bench.own_process import in_a_process
 from sotopia_pi.app.bench.play import play_episodes
 from sotopia_pi.app.bench.sft import expert_sides
 from sotopia_pi.models.local_model import LocalModel
@@ -83,18 +80,6 @@ def results(sizes: tuple[int, ...] = RUN_SIZES) -> Iterator[tuple[float, dict[st
     """Seconds from a run's files to its results with their intervals, by its number of episodes."""
     for episodes in sizes:
         yield episodes, in_a_process(_seconds_of_results, episodes)
-
-
-def in_a_process(measured: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
-    """What a function measures in a new process, with the peak memory of that process in GiB."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_with_memory, (measured, arguments))
-
-
-def _with_memory(measured: Callable[..., dict[str, float]], arguments: tuple) -> dict[str, float]:
-    found = measured(*arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {**found, "GiB at most": peak / 2 ** (30 if sys.platform == "darwin" else 20)}
 
 
 def _tokens_per_second(name: str, episodes: int) -> dict[str, float]:

@@ -3,11 +3,9 @@
 Each go is a process of its own, so that none finds memory that another has left and each tells its own peak.
 """
 
-import multiprocessing
-import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,14 @@ from typing import Any
 from sotopia_pi.analysis.episode_index import EpisodeIndex
 from sotopia_pi.analysis.episode_sources import EPISODES as EPISODES_FILE
 from sotopia_pi.analysis.episode_sources import Source, Sources
-from sotopia_pi.analysis.tables import EVALUATION_STAGE, TASKS_STAGE, results_frame, results_json
+from sotopia_pi.analysis.tables import EVALUATION_STAGE, TASKS_STAGE, results_frame
 from sotopia_pi.app.bench.big_run import write_big_run
+from sotopia_pi.app.bench.own_process import PEAK, in_a_process
 from sotopia_pi.app.bench.peers import run_peer
 from sotopia_pi.app.bench.work import Contest, Unequal
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
 
 EPISODES, TASKS, MOST_GIB = 50_000, 200, 4.0
-SMALLER = (2_000, 10_000)
 
 
 @contextmanager
@@ -40,7 +38,7 @@ def open_loading(episodes: int = EPISODES) -> Iterator[Contest]:
             last["peer"] = run_peer("loading", {name: str(path) for name, path in files.items()})
             return last["peer"]["seconds"]
 
-        yield Contest(ours, theirs, check=lambda: f"{same_table(last)}; {growth(run_dir, episodes)}")
+        yield Contest(ours, theirs, check=lambda: same_table(last))
 
 
 @contextmanager
@@ -57,7 +55,7 @@ def open_browser(episodes: int = EPISODES) -> Iterator[Contest]:
         def check() -> str:
             if last["episodes"] != episodes:
                 raise Unequal(f"{last['episodes']} of {episodes} episodes are in the browser")
-            return f"all {episodes:,} episodes, {last['gib']:.2f} GiB; made once, in {made['seconds']:.1f} s"
+            return f"all {episodes:,} episodes, {last[PEAK]:.2f} GiB; made once, in {made['seconds']:.1f} s"
 
         yield Contest(ours, None, check, why_no_peer="it goes on from an index that nothing else has")
 
@@ -74,12 +72,6 @@ def run_files(run_dir: Path) -> dict[str, Path]:
     played = run_dir / EVALUATION_STAGE
     tasks = run_dir / TASKS_STAGE / "tasks.jsonl"
     return {"tasks": tasks, "episodes": played / EPISODES_FILE, "ratings": played / "ratings.jsonl"}
-
-
-def in_a_process(load: Callable[[Path], dict[str, Any]], run_dir: Path) -> dict[str, Any]:
-    """What `load` finds in a new process, with its peak memory in GiB."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_with_memory, (load, run_dir))
 
 
 def tables_of(run_dir: Path) -> dict[str, Any]:
@@ -105,33 +97,11 @@ def index_of(run_dir: Path) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started, "episodes": len(index.frame)}
 
 
-def growth(run_dir: Path, episodes: int, smaller: Sequence[int] = SMALLER) -> str:
-    """In words how the time from a run's files to its results with their intervals grows with its episodes."""
-    seconds = {}
-    for fewer in smaller:
-        with big_run(fewer) as small_dir:
-            seconds[fewer] = in_a_process(results_of, small_dir)["seconds"]
-    seconds[episodes] = in_a_process(results_of, run_dir)["seconds"]
-    return "results with intervals of " + ", ".join(f"{n:,} episodes in {s:.1f} s" for n, s in seconds.items())
-
-
-def results_of(run_dir: Path) -> dict[str, Any]:
-    """Seconds from the files of a run to its results as `results.json` holds them."""
-    started = time.perf_counter()
-    results_json(results_frame(run_dir))
-    return {"seconds": time.perf_counter() - started}
-
-
 def same_table(last: dict[str, dict[str, Any]]) -> str:
     """In words that both tables hold the same; raises Unequal, also where ours takes more than MOST_GIB."""
     if last["ours"]["table"] != last["peer"]["table"]:
         raise Unequal(f"ours holds {last['ours']['table']}, the peer's {last['peer']['table']}")
-    memory = f"{last['ours']['gib']:.2f} GiB at most, the peer {last['peer']['gib']:.2f}"
-    if last["ours"]["gib"] > MOST_GIB:
+    memory = f"{last['ours'][PEAK]:.2f} GiB at most, the peer {last['peer']['gib']:.2f}"
+    if last["ours"][PEAK] > MOST_GIB:
         raise Unequal(f"ours took {memory}; allowed: {MOST_GIB:g}")
     return f"episodes, turns and goals by variant and side are the same; {memory}"
-
-
-def _with_memory(load: Callable[[Path], dict[str, Any]], run_dir: Path) -> dict[str, Any]:
-    found = load(run_dir)
-    return {**found, "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
