@@ -76,25 +76,36 @@ class Engine:
     """Runs in one thread, which alone touches the model, the tokenizer and the slots.
 
     Continuous batching: a request joins at the next step, whatever the others are at. Each step runs one adapter.
+    opening: loads the model and lays out its slots; what it raises, the constructor raises. It is called in the
+    engine's thread, for in a process where two threads have computed with several cores, the cores sleep between any
+    two operations (OpenMP's way with more workers than cores), and a step takes half as long again.
     remember False: nothing is reused between requests. merged: per adapter name the weights it changes.
     """
 
+    model: torch.nn.Module
+
     def __init__(
-        self, model: torch.nn.Module, renderer: Renderer, slots: Slots, max_batch: int, remember: bool, name: str
+        self,
+        opening: Callable[[], tuple[torch.nn.Module, Slots]],
+        renderer: Renderer,
+        max_batch: int,
+        remember: bool,
+        name: str,
     ):
-        self.model, self.renderer, self.name = model, renderer, name
+        self.renderer, self.name = renderer, name
         self.merged: dict[str | None, dict[str, torch.Tensor]] = {None: {}}
         self.digests: dict[str | None, str] = {}
-        self._slots, self._max_batch, self._remember = slots, max_batch, remember
-        end = model.generation_config.eos_token_id
-        self._stops = renderer.end_ids | set([end] if isinstance(end, int) else end or [])
+        self._max_batch, self._remember = max_batch, remember
         self._inbox: queue.SimpleQueue[Job | Callable[[], None] | None] = queue.SimpleQueue()
         self._waiting: list[Job] = []
         self._running: list[Job] = []
         self._closed = False
         self._gate = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="local-model", daemon=True)
+        opened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, args=(opening, opened), name="local-model", daemon=True)
         self._thread.start()
+        if error := opened.get():
+            raise error
 
     def put(self, item: Job | Callable[[], None]) -> None:
         """Hand in a job, or a function to call in the engine's thread. Raises RuntimeError when it is closed."""
@@ -111,11 +122,26 @@ class Engine:
                 self._inbox.put(None)
         self._thread.join()
 
-    @torch.inference_mode()
-    def _work(self) -> None:
+    def _work(
+        self,
+        opening: Callable[[], tuple[torch.nn.Module, Slots]],
+        opened: queue.SimpleQueue[BaseException | None],
+    ) -> None:
         if "OMP_NUM_THREADS" not in os.environ:
             # One sequence at a time is exact play with a small model: there a second thread only costs.
             torch.set_num_threads(len(os.sched_getaffinity(0)) if self._max_batch > 1 else 1)
+        try:
+            self.model, self._slots = opening()
+        except Exception as error:  # noqa: BLE001 (raised again in the constructor)
+            opened.put(error)
+            return
+        end = self.model.generation_config.eos_token_id
+        self._stops = self.renderer.end_ids | set([end] if isinstance(end, int) else end or [])
+        opened.put(None)
+        self._answer()
+
+    @torch.inference_mode()
+    def _answer(self) -> None:
         while self._take_in():
             self._admit()
             for adapter in dict.fromkeys(job.adapter for job in self._running):

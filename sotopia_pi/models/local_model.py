@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from sotopia_pi.models.adapters import adapter_digest, merged_weights
@@ -54,16 +54,11 @@ class LocalModel:
         self.folder = Path(folder)
         self.dtype = fast_dtype("float32" if exact else dtype)
         self.renderer = Renderer(AutoTokenizer.from_pretrained(self.folder))
-        self.model = AutoModelForCausalLM.from_pretrained(
-            self.folder, dtype=getattr(torch, self.dtype), attn_implementation=ATTENTION
-        ).eval()
         self.device = own_device()
-        self.model.to(self.device)
-        pack_linear_maps(self.model)
-        self.max_context = min(max_context, _longest(self.model.config))
+        self.max_context = min(max_context, _longest(AutoConfig.from_pretrained(self.folder)))
         rows = 1 if exact else max(slots or 2 * max_batch, max_batch)
-        store = Slots(self.model.config, rows, self.max_context, self.model.dtype, self.device)
-        self._engine = Engine(self.model, self.renderer, store, 1 if exact else max_batch, not exact, self.folder.name)
+        batch = 1 if exact else max_batch
+        self._engine = Engine(partial(self._open, rows), self.renderer, batch, not exact, self.folder.name)
         self._engine.digests[None] = self._digest_with(None)
         for name, adapter in (adapters or {}).items():
             self.add_adapter(name, adapter)
@@ -103,6 +98,15 @@ class LocalModel:
         """End the thread. Requests still in flight get a RuntimeError."""
         self._engine.close()
 
+    def _open(self, rows: int) -> tuple[torch.nn.Module, Slots]:
+        """The model, ready to compute, and room for so many conversations."""
+        model = AutoModelForCausalLM.from_pretrained(
+            self.folder, dtype=getattr(torch, self.dtype), attn_implementation=ATTENTION
+        ).eval()
+        model.to(self.device)
+        pack_linear_maps(model)
+        return model, Slots(model.config, rows, self.max_context, model.dtype, self.device)
+
     def _digest_with(self, adapter: Path | None) -> str:
         parts = {"weights": weights_digest(self.folder), "dtype": self.dtype}
         if adapter:
@@ -112,7 +116,7 @@ class LocalModel:
     def _load_adapter(self, name: str, folder: Path, done: queue.SimpleQueue) -> None:
         try:
             digest = self._digest_with(folder)
-            self._engine.merged[name] = merged_weights(self.model, folder)
+            self._engine.merged[name] = merged_weights(self._engine.model, folder)
             self._engine.digests[name] = digest
         except Exception as error:  # noqa: BLE001 (raised again in the caller's thread)
             done.put(error)

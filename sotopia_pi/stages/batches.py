@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
 from sotopia_pi.stages.examples import SFTExample
 from sotopia_pi.stages.lora import LoraSettings
+from sotopia_pi.stages.token_loss import summed_token_loss
 
 BUCKET_STEPS = 16
 """Steps whose examples are sorted by length together: enough that neighbours are nearly equally long, few enough
@@ -79,7 +79,7 @@ def summed_loss(model: torch.nn.Module, examples: Sequence[SFTExample]) -> torch
     hidden = causal_lm.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
     learnt = own[:, 1:]
     logits = causal_lm.get_output_embeddings()(hidden[:, :-1][learnt])
-    return cross_entropy(logits.float(), ids[:, 1:][learnt], reduction="sum")
+    return summed_token_loss(logits, ids[:, 1:][learnt])
 
 
 def padded(examples: Sequence[SFTExample]) -> tuple[torch.Tensor, torch.Tensor]:
