@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+from toy_mistral import save_mistral
 from transformers import AutoModelForCausalLM
 
 from sotopia_pi.stages.causal_attention import BLOCK, BLOCKS, _attention, _Blocks
 from sotopia_pi.stages.token_loss import ROWS, summed_token_loss
-from toy_mistral import save_mistral
 
 
 def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Causal attention for training on a processor: a block of queries at a time, over the keys it may see and no others."""
+"""Causal attention for training on a processor: a block of queries at a time, over the keys that it may see."""
 
 from typing import Any
 

@@ -49,8 +49,8 @@ class LoraSettings:
     max_tokens: longest example; longer ones raise an error, nothing is cut. validation_share: share in [0, 1) of the
     examples that is held out and scored after each epoch.
     dtype: of the base weights and the computing; the adapter and its optimiser are always float32.
-    quantisation: `nf4` holds the base in 4 bits (QLoRA, with double quantisation). attention: `blocks` is the fastest on
-    a CPU, `sdpa` on a GPU, `auto` chooses so; the result changes only by rounding. gradient_checkpointing: recompute
+    quantisation: `nf4` holds the base in 4 bits (QLoRA, with double quantisation). attention: `blocks` is fastest on a
+    CPU, `sdpa` on a GPU, `auto` chooses so; the result changes only by rounding. gradient_checkpointing: recompute
     activations, less memory for a third more time. checkpoint_s: seconds between checkpoints, 0 = after every step.
     keep_epochs: keep the adapter after each epoch as well. report_to: trackers to report to (`trackers.py`).
     Sources: r 8, alpha 16, dropout 0.05, q_proj and v_proj, lr 5e-5, warm-up 0.03, batch 4, max_tokens 4096 in
