@@ -44,8 +44,11 @@ OWN_PLACES = (
     "JUPYTERLAB_WORKSPACES_DIR",
     "IPYTHONDIR",
 )
-ALL_CELLS = {"windowingMode": "none"}
-"""Setting of JupyterLab: cells out of sight are part of the page, too."""
+SETTINGS = {
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+"""Settings of JupyterLab by plugin: cells out of sight are part of the page, too, and no question lies over it."""
 TOUCHED = """() => [...document.querySelectorAll('.jp-OutputArea-output *, main *')].flatMap(e => {
   const worded = e.matches('pre a[rel=noopener], a[href^="../"]');  // an address in words; a file with a mended name
   const strange = worded ? /^\\s*javascript:/ : /javascript:|hostile/;
@@ -241,9 +244,10 @@ def free_port() -> int:
 
 def start_lab(lab: Lab, own: Path) -> subprocess.Popen:
     """own: where this server keeps what it knows, so that it meets no settings of whoever runs the tests."""
-    settings = own / "settings" / "@jupyterlab" / "notebook-extension"
-    settings.mkdir(parents=True)
-    (settings / "tracker.jupyterlab-settings").write_text(json.dumps(ALL_CELLS))
+    for plugin, values in SETTINGS.items():
+        file = own / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values))
     environment = {
         **os.environ,
         **{name: str(own / name.lower()) for name in OWN_PLACES},

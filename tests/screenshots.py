@@ -16,7 +16,9 @@ from sotopia_pi.store.params import plan_run
 TARGET = REPOSITORY / "notebooks" / "images"
 MOST_BYTES = 150_000
 COLOURS = (128, 64, 32, 16)
-SIZE = {"width": 1100, "height": 900}
+SIZE = {"width": 1100, "height": 1700}
+MARGIN = 8
+"""Pixels below the report's figure."""
 BROWSER, TALK = "11_episode_browser", "12_talk_to_the_agent"
 SAYS = ("Hello! Let us find a price that suits us both.", "Could we meet in the middle?")
 
@@ -26,12 +28,19 @@ def main(run: str) -> None:
     with tempfile.TemporaryDirectory() as folder, opened_browser() as browser:
         root = project(Path(folder) / "project")
         shutil.copytree(REPOSITORY / "outputs" / run, root / "outputs" / run)
-        page = browser.new_page(viewport=SIZE, color_scheme="light")
-        page.goto((root / "outputs" / run / "report" / "index.html").as_uri())
-        save(page.screenshot(), "report.png")
+        save(report(browser, root / "outputs" / run / "report" / "index.html"), "report.png")
         with running_lab(root, Path(folder) / "jupyter") as lab:
             save(episodes(lab, browser, run), "browser.png")
             save(talk(lab, browser, run), "talk.png")
+
+
+def report(browser: Any, path: Path) -> bytes:
+    """The report's first page down to the end of its first figure."""
+    page = browser.new_page(viewport=SIZE, color_scheme="light")
+    page.goto(path.as_uri())
+    drawn = page.locator("img").first.bounding_box()
+    clip = {"x": 0, "y": 0, "width": SIZE["width"], "height": drawn["y"] + drawn["height"] + MARGIN}
+    return page.screenshot(clip=clip)
 
 
 def episodes(lab: Lab, browser: Any, run: str) -> bytes:
@@ -45,7 +54,7 @@ def episodes(lab: Lab, browser: Any, run: str) -> bytes:
         page.get_by_role("button", name="« first").click()
         page.locator("text=/^1–/").wait_for()
         page.wait_for_timeout(1000)
-        return form(page, "previous", SIZE["height"])
+        return form(page, "previous")
 
 
 def talk(lab: Lab, browser: Any, run: str) -> bytes:
@@ -62,16 +71,12 @@ def talk(lab: Lab, browser: Any, run: str) -> bytes:
             send.click()
             page.locator(".turn", has_text=words).wait_for()
         page.wait_for_function("button => !button.disabled", arg=send.element_handle())
-        return form(page, "Send", SIZE["height"])
+        return form(page, "Send")
 
 
-def form(page: Any, button: str, height: int) -> bytes:
-    """The form that a button stands in, its upper part."""
-    output = page.locator(".widget-vbox", has=page.get_by_role("button", name=button)).first
-    output.scroll_into_view_if_needed()
-    box = output.bounding_box()
-    clip = {**box, "height": min(box["height"], height)}
-    return page.screenshot(clip=clip, full_page=False)
+def form(page: Any, button: str) -> bytes:
+    """The whole form that a button stands in."""
+    return page.locator(".widget-vbox", has=page.get_by_role("button", name=button)).first.screenshot()
 
 
 def save(png: bytes, name: str) -> None:

@@ -142,6 +142,9 @@ def test_a_page_without_scripts_gets_the_lists_first_page(browser):
     bundle = browser._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/html"].count("<tr>") == 11 and "first 10 in short" in bundle["text/html"]
+    for role, other in (("agent", "partner"), ("partner", "agent")):
+        browser.controls["role"].value = role
+        assert f"<th>goal</th><th>{other}</th>" in browser.static_html() and other in browser.head.value
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "</option></select><script>x</script>", "<style>*{display:none}</style>"])

@@ -83,6 +83,8 @@ def test_a_variant_that_was_not_trained_has_its_reason_in_its_place(frame):
     assert "SR" in [t.get_text() for t in fig.axes[0].get_yticklabels()]
     reason = next(t for t in fig.axes[0].texts if t.get_text().startswith("not trained"))
     assert not reason.get_parse_math()  # two dollar signs are prices, not a formula
+    told = words(figures(frame, {"SR": f"not trained: base stops here: {'too little, ' * 9}"})["goal"])
+    assert "not trained" in told and "base" not in told.split("not trained")[1].splitlines()[0], "no half a reason"
 
 
 def test_a_difference_that_may_not_be_ranked_says_so(tmp_path):

@@ -12,6 +12,7 @@ from sotopia_pi.analysis.tables import pooled, results_frame
 from sotopia_pi.analysis.transcripts import Transcript, choose_episodes, deal_text, episode_html
 from sotopia_pi.world.actions import Action, Turn
 from sotopia_pi.world.payoffs import Issue
+from sotopia_pi.world.scoring import rate_by_payoff
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -159,6 +160,14 @@ def test_the_play_tells_everything_once():
     assert "<extra_info>" not in text
 
 
+def test_the_rules_reasons_name_a_deal_in_the_words_of_the_line_above_them():
+    one = task(7, "flea-market")
+    said = tuple(Turn(i, i, Action("speak", words)) for i, words in enumerate(("I would give $80.", "Deal, $80.")))
+    played = replace(episode(one, "BC", 1), turns=said)
+    text = seen(episode_html(one, played, rate_by_payoff(played, one))).text
+    assert "price = 80" not in text and text.count("deal on price $80: worth") == 2
+
+
 def test_private_and_visible_parts_of_a_profile_are_marked():
     def marks(level):
         text = seen(episode_html(task(0, "t", level=level), episode(task(0, "t", level=level), "BC", 0))).text
@@ -243,6 +252,12 @@ def test_fewer_episodes_give_fewer_choices(tmp_path):
     frame = results_frame(write_run(tmp_path / "r", [task(0, "t")], ("BC",), lambda v, n, s: None if s else 3.0))
     assert len(choose_episodes(frame)) == 2
     assert choose_episodes(frame, "expert") == []
+
+
+def test_of_equal_goals_none_is_called_the_best_or_the_worst(tmp_path):
+    frame = results_frame(write_run(tmp_path / "r", many_tasks(4), ("base",), lambda v, n, s: 0.0))
+    (only,) = choose_episodes(frame)
+    assert only.reason == "base: the first of its 32 rated episodes, which all reached the same goal (goal 0.0)."
 
 
 def test_the_mask_colours_exactly_the_own_words():

@@ -48,7 +48,7 @@ class EpisodeBrowser:
         self.at: int | None = None
         self._quiet = False
         self.controls = _controls(index)
-        self.list = widgets.Select(rows=self.page_rows, layout=widgets.Layout(width="100%"))
+        self.list = widgets.Select(rows=self.page_rows, layout=widgets.Layout(width="auto"))
         self.list.add_class("sotopia-list")
         self.head, self.count, self.view, self.message = (widgets.HTML() for _ in range(4))
         self.address = widgets.Text(
@@ -267,7 +267,7 @@ def _controls(index: EpisodeIndex) -> dict[str, widgets.ValueWidget]:
         for name, names in dropdowns.items()
     }
     found["task"] = _text("task", "part of its name, or its id")
-    found["words"] = _text("words", 'in talk, reasons, task; "as it is"')
+    found["words"] = _text("words", 'all these, or "as it is"')
     found["score"] = widgets.Dropdown(description="score", options=SCORES, value="goal", layout=NARROW)
     found["role"] = widgets.Dropdown(description="of the", options=ROLES, layout=NARROW)
     found["range"] = widgets.FloatRangeSlider(

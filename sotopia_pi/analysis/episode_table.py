@@ -62,13 +62,13 @@ def line(cells: dict[str, str]) -> str:
 
 def heading(chosen: Filter) -> str:
     """The line above the list."""
-    whose = "partner" if chosen.role == "agent" else "agent"
-    return line({name: name for name in WIDTHS} | {"score": chosen.score[: WIDTHS["score"]], "other": whose})
+    names = _headings(chosen)
+    return line(names | {"score": names["score"][: WIDTHS["score"]]})
 
 
 def table_html(index: EpisodeIndex, rows: Sequence[int], chosen: Filter) -> str:
     """The same as a static table."""
-    head = "".join(f"<th>{escaped(chosen.score if name == 'score' else name)}</th>" for name in WIDTHS)
+    head = "".join(f"<th>{escaped(name)}</th>" for name in _headings(chosen).values())
     body = "".join(
         f"<tr>{''.join(f'<td>{escaped(cells[name])}</td>' for name in WIDTHS)}</tr>"
         for cells in table_rows(index, rows, chosen)
@@ -107,6 +107,12 @@ def export_selection(index: EpisodeIndex, rows: np.ndarray, chosen: Filter, orde
     asked = {"run": index.run, "filter": asdict(chosen), "order": asdict(order), "episodes": len(rows)}
     write_atomically(target / "selection.json", (json.dumps(asked, indent=1, ensure_ascii=False) + "\n").encode())
     return Exported(target, len(rows), n_ratings)
+
+
+def _headings(chosen: Filter) -> dict[str, str]:
+    """Column of WIDTHS -> its name for a reader: the score asked for, and whose is the one beside it."""
+    whose = "partner" if chosen.role == "agent" else "agent"
+    return {name: name for name in WIDTHS} | {"score": chosen.score, "other": whose}
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

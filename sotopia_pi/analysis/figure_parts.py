@@ -21,8 +21,8 @@ from sotopia_pi.analysis.statistics import MIN_TEMPLATES_TO_RANK
 
 TASKS_NAMES = {"all": "all tasks", "hard": "hard tasks"}
 BAR, GAP = 0.62, 0.45
-LONGEST_TICK, LONGEST_LINE, LONGEST_TITLE = 48, 90, 140
-"""Most characters of a tick's name, of a line inside the panels, and of a figure's title; the rest gives way to "…"."""
+LONGEST_TICK, LONGEST_LINE, LONGEST_TITLE, LONGEST_REASON = 48, 90, 140, 60
+"""Most characters of a tick's name, a line inside the panels, a figure's title, and a reason that stands for a bar."""
 HALO = [patheffects.withStroke(linewidth=2.5, foreground="white")]
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -118,10 +118,13 @@ def expert_line(ax: Axes, table: pd.DataFrame) -> None:
 
 
 def left_out(ax: Axes, y: float, why: str, width: float) -> None:
+    """Words where a bar is missing; of a long `not trained: …` what stands before the colon, texts tell the rest."""
+    if len(why) > LONGEST_REASON:
+        why = textwrap.shorten(why.partition(":")[0], LONGEST_REASON, placeholder=" …")
     ax.text(
         0.015 * width,
         y,
-        textwrap.shorten(why, 60, placeholder=" …"),
+        why,
         va="center",
         fontsize=8,
         style="italic",

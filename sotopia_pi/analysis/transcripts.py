@@ -5,7 +5,7 @@ that it reads alike in a notebook, in a report and in the dark.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -143,8 +143,10 @@ def choose_episodes(frame: pd.DataFrame, variant: str | None = None) -> list[Cho
 def telling(rated: pd.DataFrame) -> list[tuple[pd.Series, str]]:
     """The best row by `goal`, the one closest to the median and the worst, each with why; fewer where there are fewer.
 
-    Of equal goals the first row counts.
+    Of equal goals the first row counts; where all are equal, none is best or worst and the first alone is told.
     """
+    if len(rated) > 1 and rated["goal"].nunique() == 1:
+        return [(rated.iloc[0], f"the first of its {len(rated)} rated episodes, which all reached the same goal")]
     found: list[tuple[pd.Series, str]] = []
     if len(rated):
         best, median = rated["goal"].idxmax(), rated["goal"].median()
@@ -250,6 +252,7 @@ def _outcome(task: SocialTask, episode: Episode, ratings: Sequence[Rating]) -> s
     elif not ratings:
         lines.append('<p class="warning">Not rated.</p>')
     else:
+        ratings = [_terms_in_words(rating, task, names) for rating in ratings]
         judges = dict.fromkeys(rating.judge for rating in ratings)
         by_judge = [[rating for rating in ratings if rating.judge == judge] for judge in judges]
         lines += [_deal_line(task, ratings, names), *(_scores(given, names) for given in by_judge)]
@@ -267,6 +270,16 @@ def _deal_line(task: SocialTask, ratings: Sequence[Rating], names: Sequence[str]
     share = "" if surplus is None else f" Joint surplus: {surplus:.0%} of the best possible."
     text = escaped(deal_text(terms, task.payoff.issues, names)) if terms else "terms not kept"
     return f"<p><b>Deal:</b> {text}.{share}</p>"
+
+
+def _terms_in_words(rating: Rating, task: SocialTask, names: Sequence[str]) -> Rating:
+    """The rule's reasons name a deal by its options (`lamp = 1`); here they do it as the line on the deal does."""
+    terms = rating.parts.get("terms")
+    if not terms or task.payoff is None:
+        return rating
+    options = ", ".join(f"{name} = {option}" for name, option in terms.items())
+    words = deal_text(terms, task.payoff.issues, names)
+    return replace(rating, reasons={d: why.replace(options, words) for d, why in rating.reasons.items()})
 
 
 def _scores(ratings: Sequence[Rating], names: Sequence[str]) -> str:

@@ -107,7 +107,7 @@ def _value(value: Any) -> str:
     if isinstance(value, Html):
         return value
     if isinstance(value, dict):
-        return facts(value)
+        return facts(value) if value else "–"
     if isinstance(value, list):
         return escaped(", ".join(map(str, value)))
     return escaped(value)

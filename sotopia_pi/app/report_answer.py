@@ -111,9 +111,9 @@ def _step_words(run: ReportRun) -> list[str]:
 def _judge_words(judge: str) -> str:
     if judge == RULE:
         return (
-            "A rule scored the goals, from what both sides said: 0 is no deal or one worse than walking away, 10 the "
-            "best a side hoped for. Believability, knowledge and whatever else it cannot check are missing, and the "
-            "figures are on no common scale with the paper's, which a language model or people gave."
+            "A rule scored the goals, from what both sides said: 0 is no deal or one no better than walking away, 10 "
+            "the best a side hoped for. Believability, knowledge and whatever else it cannot check are missing, and "
+            "the figures are on no common scale with the paper's, which a language model or people gave."
         )
     gaps = judge_human()
     gap = gaps[(gaps["statistic"] == "goal_judge_minus_human") & (gaps["of"] == "BC+SR")]["value"].iloc[0]

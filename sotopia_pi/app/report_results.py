@@ -79,7 +79,7 @@ FINDINGS = (
         "Length and failures",
         EVALUATED,
         "Failures are counted, never scored.",
-        {"lengths": "Turns of an episode by variant, and how episodes ended; the table has the numbers."},
+        {"lengths": "Turns of an episode by variant with 95 % intervals; the table has the numbers."},
         {"lengths": "Turns of an episode", "failures": "Episodes without a score, by reason"},
     ),
     Finding(
