@@ -15,6 +15,7 @@ import torch
 from peft import PeftModel
 
 from sotopia_pi.models.adapters import AdapterError, adapter_digest
+from sotopia_pi.models.memory import keep_freed_memory
 from sotopia_pi.models.weights import weights_digest
 from sotopia_pi.stages.batches import (
     Split,
@@ -99,6 +100,7 @@ def train_adapter(
     out_dir, examples = Path(out_dir), tuple(examples)
     _check_examples(examples, settings)
     check_trackers(settings.report_to)
+    keep_freed_memory()
     identity = _identity(folder, examples, settings, start_from)
     finished = _finished(out_dir, identity["key"])
     ranks.wait()
