@@ -206,23 +206,17 @@ def _load_base(folder: Path, settings: LoraSettings) -> torch.nn.Module:
             bnb_4bit_compute_dtype=dtype,
         )
     logging.disable_progress_bar()
+    attention = attention_of(settings)
     base = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype,
-        attn_implementation=_attention(settings),
+        attn_implementation=BLOCKS if attention == "blocks" else attention,
         device_map=own_device(),
         quantization_config=quantised,
     )
     base.requires_grad_(False)
     _keep_differentiable(base)
     return base
-
-
-def _attention(settings: LoraSettings) -> str:
-    """The name under which transformers knows the attention that the settings ask for."""
-    fastest = "blocks" if own_device() == "cpu" else "sdpa"
-    asked = fastest if settings.attention == "auto" else settings.attention
-    return BLOCKS if asked == "blocks" else asked
 
 
 def _keep_differentiable(base: torch.nn.Module) -> None:
@@ -234,6 +228,13 @@ def _keep_differentiable(base: torch.nn.Module) -> None:
     for module in base.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def attention_of(settings: LoraSettings) -> Attention:
+    """The attention that the settings ask for; where they leave it open, the fastest on this device."""
+    if settings.attention != "auto":
+        return settings.attention
+    return "blocks" if own_device() == "cpu" else "sdpa"
 
 
 def lr_share(step: int, total: int, settings: LoraSettings) -> float:
