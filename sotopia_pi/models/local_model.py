@@ -31,8 +31,8 @@ class LocalModel:
 
     dtype: "bfloat16", "float32", or "auto" for the one this machine is fast in. max_batch: most sequences of one
     adapter in one step. slots: conversations whose keys and values are kept between turns (default: four times
-    max_batch, both sides of twice as many episodes; play no more at once than this). max_context: most tokens of
-    prompt and reply. adapters: name -> LoRA folder.
+    max_batch, both sides of twice as many episodes; half as many on a graphics card, where all their room is taken at
+    once); play no more at once than this. max_context: most tokens of prompt and reply. adapters: name -> LoRA folder.
     It computes on the graphics card where there is one, else on the CPU.
     exact: fp32, one sequence at a time and nothing remembered, so that a reply is bit-equal whatever else runs;
     otherwise another batch may round differently and sample other words.
@@ -59,7 +59,8 @@ class LocalModel:
         self.renderer = Renderer(AutoTokenizer.from_pretrained(self.folder))
         self.device = own_device()
         self.max_context = min(max_context, _longest(AutoConfig.from_pretrained(self.folder)))
-        rows = 1 if exact else max(slots or 4 * max_batch, max_batch)
+        default = (4 if self.device == "cpu" else 2) * max_batch
+        rows = 1 if exact else max(slots or default, max_batch)
         batch = 1 if exact else max_batch
         self._engine = Engine(partial(self._open, rows), self.renderer, batch, not exact, self.folder.name)
         self._engine.digests[None] = self._digest_with(None)

@@ -36,6 +36,7 @@ from sotopia_pi.stages.lora import (
     fast_arithmetic,
     lr_share,
     save_adapter,
+    without_casts,
 )
 from sotopia_pi.stages.ranks import ALONE, Ranks
 from sotopia_pi.stages.trackers import Logs, check_trackers, reporting
@@ -185,7 +186,7 @@ class _Training:
         n_supervised = sum(e.n_supervised for e in examples)
         self.model.train()
         total = 0.0
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), without_casts(self.model, self.settings):
             torch.manual_seed(self.dropout_seed())
             for part in micro_batches(self.ranks.share(examples), self.settings.micro_tokens):
                 with fast_arithmetic(self.model, self.settings):

@@ -5,7 +5,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -155,6 +155,14 @@ def base_with_adapter(folder: Path | str, settings: LoraSettings, start_from: Pa
 
 
 @contextmanager
+def without_casts(model: PeftModel, settings: LoraSettings) -> Iterator[None]:
+    """Let the adapter take activations as they come; see `fast_arithmetic`. For a whole step: a backward pass that
+    recomputes activations must find them as the forward pass did."""
+    with nullcontext() if settings.dtype == "float32" else disable_input_dtype_casting(model):
+        yield
+
+
+@contextmanager
 def fast_arithmetic(model: PeftModel, settings: LoraSettings) -> Iterator[None]:
     """Compute in the base's dtype while the adapter stays float32; a fifth less time than PEFT's own way in bf16.
 
@@ -165,7 +173,7 @@ def fast_arithmetic(model: PeftModel, settings: LoraSettings) -> Iterator[None]:
         yield
         return
     device = next(model.parameters()).device.type
-    with torch.autocast(device, getattr(torch, settings.dtype)), disable_input_dtype_casting(model):
+    with torch.autocast(device, getattr(torch, settings.dtype)), without_casts(model, settings):
         yield
 
 
