@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, MistralConfig
 
 from sotopia_pi.analysis.bench_figure import growth_figure, growth_frame
-from sotopia_pi.app.bench import command, growth, play, sft
+from sotopia_pi.app.bench import command, growth, large, play, sft
 from sotopia_pi.app.bench.arithmetic import ModelCost
 from sotopia_pi.app.bench.limits import Limits, measure_limits
 from sotopia_pi.app.bench.report import open_report
@@ -151,3 +151,26 @@ def test_growth_is_measured_in_processes_of_their_own(monkeypatch):
     assert length == 256 and values["tokens/s"] > 0
     ((size, values),) = growth.results((40,))
     assert size == 40 and values["seconds"] > 0
+
+
+@pytest.mark.slow
+def test_a_large_model_is_measured_by_the_same_way_on_a_small_one():
+    small = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape = large.Shape(small | {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 2048}, 600)
+    ((length, values),) = large.qlora(shape, replace(large.PAPER, max_tokens=64, batch_size=2))
+    assert length == 64 and values["tokens/s"] > 0 and 0 < values["share of the limit"] < 1
+    ((episodes, values),) = large.generation(shape, (3,))
+    assert episodes == 3 and values["tokens/s"] > 0
+
+
+def test_the_large_model_has_the_shape_of_mistral_7b():
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(MistralConfig(vocab_size=32_000, **large.MISTRAL_7B))
+    assert sum(p.numel() for p in model.parameters()) == 7_241_732_096
+    assert (large.PAPER.r, large.PAPER.alpha, large.PAPER.batch_size, large.PAPER.max_tokens) == (8, 16, 4, 4096)
+
+
+def test_curves_of_a_large_model_wait_for_a_graphics_card(monkeypatch):
+    assert "qlora" not in [curve.name for curve in growth.curves()]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [curve.name for curve in growth.curves()][-2:] == ["qlora", "generation"]

@@ -330,3 +330,21 @@ def test_the_default_model_answers_a_question_and_plays_an_episode():
     assert all(turn.calls[-1]["token_ids"] and turn.calls[-1]["model"] == model.digest() for turn in spoken)
     later = [turn.calls[0]["usage"] for turn in episode.turns[2:] if not turn.failed]
     assert all(usage["cached_tokens"] > 100 for usage in later)
+
+
+def test_two_adapters_that_take_turns_both_step_full_batches(folder, adapter, monkeypatch):
+    with LocalModel(folder, dtype="float32", max_batch=2, adapters={"BC": adapter}, slots=3) as model:
+        batches = []
+        step = model._engine._step
+        monkeypatch.setattr(
+            model._engine, "_step", lambda jobs, name: batches.append((name, len(jobs))) or step(jobs, name)
+        )
+
+        async def all_of_them():
+            request = Request((Message("user", TEXTS[0]),), GREEDY)
+            return await asyncio.gather(*(model.chat(name).complete(request) for name in ("BC", None) * 3))
+
+        replies = asyncio.run(all_of_them())
+        assert len({reply.text for reply in replies[::2]}) == len({reply.text for reply in replies[1::2]}) == 1
+        assert max(n for name, n in batches if name) == 2, "the bare model's requests take no room of the adapter's"
+        assert {name for name, _ in batches[:4]} == {"BC", None}

@@ -103,6 +103,15 @@ def test_recomputed_activations_change_nothing_but_memory(mistral, trained, tmp_
     assert careful.loss_last == pytest.approx(result.loss_last, rel=1e-3)
 
 
+@pytest.mark.parametrize("quantisation", ["nf4", "none"])
+def test_activations_are_recomputed_in_the_papers_arithmetic(mistral, trained, tmp_path, quantisation):
+    _, examples, _ = trained
+    rounded = replace(PAPER, dtype="bfloat16", dropout=0.05, quantisation=quantisation)
+    kept = train_adapter(mistral, examples, rounded, tmp_path / "kept")
+    recomputed = train_adapter(mistral, examples, replace(rounded, gradient_checkpointing=True), tmp_path / "again")
+    assert recomputed.loss_last == pytest.approx(kept.loss_last, rel=1e-2)
+
+
 def test_an_adapter_is_never_merged_into_four_bit_weights(mistral, trained):
     folder, _, _ = trained
     quantised = base_with_adapter(mistral, PAPER).unload()

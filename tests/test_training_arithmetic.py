@@ -6,7 +6,9 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 from toy_mistral import save_mistral
 from transformers import AutoModelForCausalLM
 
+from sotopia_pi.stages import lora
 from sotopia_pi.stages.causal_attention import BLOCK, BLOCKS, _attention, _Blocks
+from sotopia_pi.stages.lora import LoraSettings, attention_of
 from sotopia_pi.stages.token_loss import ROWS, summed_token_loss
 
 
@@ -69,3 +71,10 @@ def test_what_blocks_do_not_compute_is_refused(asked, words):
     with pytest.raises(ValueError, match=f"{words}; set attention to 'eager' or 'sdpa'"):
         _attention(torch.nn.Identity(), one, one, one, **settings)
     _attention(torch.nn.Identity(), one, one, one, attention_mask=None, scaling=1.0, sliding_window=4)
+
+
+def test_the_attention_left_open_is_the_devices_fastest(monkeypatch):
+    assert attention_of(LoraSettings(attention="eager")) == "eager"
+    assert attention_of(LoraSettings()) == "blocks"
+    monkeypatch.setattr(lora, "own_device", lambda: "cuda:0")
+    assert attention_of(LoraSettings()) == "sdpa"

@@ -4,6 +4,7 @@ import os
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +76,8 @@ Scoring = Generator[None, torch.Tensor, None]
 class Engine:
     """Runs in one thread, which alone touches the model, the tokenizer and the slots.
 
-    Continuous batching: a request joins at the next step, whatever the others are at. Each step runs one adapter.
+    Continuous batching: a request joins at the next step, whatever the others are at. Each step runs one adapter, for
+    at most max_batch requests.
     opening: loads the model and lays out its slots; what it raises, the constructor raises. It is called in the
     engine's thread, for in a process where two threads have computed with several cores, the cores sleep between any
     two operations (OpenMP's way with more workers than cores), and a step takes half as long again.
@@ -170,17 +172,25 @@ class Engine:
                 item()
 
     def _admit(self) -> None:
-        """Give waiting requests a slot, in the order in which they came, as long as there is room."""
-        while self._waiting and len(self._running) < self._max_batch:
-            job = self._waiting.pop(0)
+        """Give waiting requests a slot, in the order in which they came, as long as there is room.
+
+        The room is counted by adapter, so that two that take turns both step full batches.
+        """
+        running = Counter(job.adapter for job in self._running)
+        for job in tuple(self._waiting):
             if job.cancelled():
+                self._waiting.remove(job)
                 continue
+            if running[job.adapter] >= self._max_batch or not self._slots.free():
+                continue
+            self._waiting.remove(job)
             try:
                 self._begin(job)
             except Exception as error:  # noqa: BLE001 (raised again in the caller)
                 job.settle(None, error)
             else:
                 self._running.append(job)
+                running[job.adapter] += 1
 
     def _begin(self, job: Job) -> None:
         request = job.request

@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from sotopia_pi.models.adapters import adapter_digest, merged_weights
 from sotopia_pi.models.engine import ContextTooLong, Engine, Job
+from sotopia_pi.models.memory import keep_freed_memory
 from sotopia_pi.models.packed import pack_linear_maps
 from sotopia_pi.models.precision import fast_dtype, own_device
 from sotopia_pi.models.render import Renderer
@@ -28,9 +29,10 @@ __all__ = ["ContextTooLong", "LocalChat", "LocalModel"]
 class LocalModel:
     """A Hugging Face model folder that answers requests, many at a time.
 
-    dtype: "bfloat16", "float32", or "auto" for the one this machine is fast in. max_batch: most sequences in one step.
-    slots: conversations whose keys and values are kept between turns (default: twice max_batch; play no more episodes
-    at once than this). max_context: most tokens of prompt and reply. adapters: name -> LoRA folder.
+    dtype: "bfloat16", "float32", or "auto" for the one this machine is fast in. max_batch: most sequences of one
+    adapter in one step. slots: conversations whose keys and values are kept between turns (default: four times
+    max_batch, both sides of twice as many episodes; half as many on a graphics card, where all their room is taken at
+    once); play no more at once than this. max_context: most tokens of prompt and reply. adapters: name -> LoRA folder.
     It computes on the graphics card where there is one, else on the CPU.
     exact: fp32, one sequence at a time and nothing remembered, so that a reply is bit-equal whatever else runs;
     otherwise another batch may round differently and sample other words.
@@ -51,12 +53,14 @@ class LocalModel:
         if max_batch < 1:
             raise ValueError(f"max_batch is {max_batch}; it takes at least 1")
         disable_progress_bar()  # a bar per loading would stay in every rendered notebook
+        keep_freed_memory()
         self.folder = Path(folder)
         self.dtype = fast_dtype("float32" if exact else dtype)
         self.renderer = Renderer(AutoTokenizer.from_pretrained(self.folder))
         self.device = own_device()
         self.max_context = min(max_context, _longest(AutoConfig.from_pretrained(self.folder)))
-        rows = 1 if exact else max(slots or 2 * max_batch, max_batch)
+        default = (4 if self.device == "cpu" else 2) * max_batch
+        rows = 1 if exact else max(slots or default, max_batch)
         batch = 1 if exact else max_batch
         self._engine = Engine(partial(self._open, rows), self.renderer, batch, not exact, self.folder.name)
         self._engine.digests[None] = self._digest_with(None)

@@ -34,9 +34,10 @@ def draw(logits: torch.Tensor, samplings: Sequence[Sampling], seeds: Sequence[tu
     whole = [k for k, row in enumerate(warm) if samplings[row].top_p == 1]
     for k, token in zip(whole, _from_all(shares[whole], [points[k] for k in whole]), strict=True):
         tokens[warm[k]] = token
-    for k, row in enumerate(warm):
-        if samplings[row].top_p < 1:
-            tokens[row] = _from_nucleus(shares[k], samplings[row].top_p, points[k])
+    nuclear = [k for k, row in enumerate(warm) if samplings[row].top_p < 1]
+    likely = shares[nuclear].topk(min(LIKELY, shares.shape[1]), dim=-1) if nuclear else ((), ())
+    for k, some, ids in zip(nuclear, *likely, strict=True):
+        tokens[warm[k]] = _from_nucleus(shares[k], some, ids, samplings[warm[k]].top_p, points[k])
     return tokens
 
 
@@ -67,9 +68,8 @@ def _passing(mass: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.
     return place[:, 0], at - before[:, 0]
 
 
-def _from_nucleus(shares: torch.Tensor, top_p: float, point: float) -> int:
-    """A token of the smallest set of likeliest tokens whose shares reach top_p."""
-    likely, tokens = shares.topk(min(LIKELY, len(shares)))
+def _from_nucleus(shares: torch.Tensor, likely: torch.Tensor, tokens: torch.Tensor, top_p: float, point: float) -> int:
+    """A token of the smallest set of likeliest tokens whose shares reach top_p. likely, tokens: the first of them."""
     if likely.sum() < top_p:
         likely, tokens = shares.sort(descending=True, stable=True)
     passed = likely.double().cumsum(dim=0)

@@ -15,6 +15,7 @@ import torch
 from peft import PeftModel
 
 from sotopia_pi.models.adapters import AdapterError, adapter_digest
+from sotopia_pi.models.memory import keep_freed_memory
 from sotopia_pi.models.weights import weights_digest
 from sotopia_pi.stages.batches import (
     Split,
@@ -29,11 +30,13 @@ from sotopia_pi.stages.examples import SFTExample
 from sotopia_pi.stages.lora import (
     LoraSettings,
     adapter_tensors,
+    attention_of,
     base_with_adapter,
     check_gradient,
     fast_arithmetic,
     lr_share,
     save_adapter,
+    without_casts,
 )
 from sotopia_pi.stages.ranks import ALONE, Ranks
 from sotopia_pi.stages.trackers import Logs, check_trackers, reporting
@@ -99,6 +102,7 @@ def train_adapter(
     out_dir, examples = Path(out_dir), tuple(examples)
     _check_examples(examples, settings)
     check_trackers(settings.report_to)
+    keep_freed_memory()
     identity = _identity(folder, examples, settings, start_from)
     finished = _finished(out_dir, identity["key"])
     ranks.wait()
@@ -182,7 +186,7 @@ class _Training:
         n_supervised = sum(e.n_supervised for e in examples)
         self.model.train()
         total = 0.0
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), without_casts(self.model, self.settings):
             torch.manual_seed(self.dropout_seed())
             for part in micro_batches(self.ranks.share(examples), self.settings.micro_tokens):
                 with fast_arithmetic(self.model, self.settings):
@@ -340,5 +344,6 @@ def _write_result(out_dir: Path, run: _Training, identity: dict[str, Any]) -> No
     outcome = asdict(result)
     record = {"schema": "training/1", **identity, "base": run.base_name, "timing": {"wall_s": outcome.pop("wall_s")}}
     record |= {"result": outcome, "n_held_out": len(run.held_out), "processes": run.ranks.world}
+    record |= {"attention": attention_of(run.settings)}
     write_atomically(out_dir / "settings.json", (json.dumps(record, indent=2) + "\n").encode())
     run.checkpoint.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -155,6 +155,14 @@ def base_with_adapter(folder: Path | str, settings: LoraSettings, start_from: Pa
 
 
 @contextmanager
+def without_casts(model: PeftModel, settings: LoraSettings) -> Iterator[None]:
+    """Let the adapter take activations as they come; see `fast_arithmetic`. For a whole step: a backward pass that
+    recomputes activations must find them as the forward pass did."""
+    with nullcontext() if settings.dtype == "float32" else disable_input_dtype_casting(model):
+        yield
+
+
+@contextmanager
 def fast_arithmetic(model: PeftModel, settings: LoraSettings) -> Iterator[None]:
     """Compute in the base's dtype while the adapter stays float32; a fifth less time than PEFT's own way in bf16.
 
@@ -165,7 +173,7 @@ def fast_arithmetic(model: PeftModel, settings: LoraSettings) -> Iterator[None]:
         yield
         return
     device = next(model.parameters()).device.type
-    with torch.autocast(device, getattr(torch, settings.dtype)), disable_input_dtype_casting(model):
+    with torch.autocast(device, getattr(torch, settings.dtype)), without_casts(model, settings):
         yield
 
 
@@ -206,23 +214,17 @@ def _load_base(folder: Path, settings: LoraSettings) -> torch.nn.Module:
             bnb_4bit_compute_dtype=dtype,
         )
     logging.disable_progress_bar()
+    attention = attention_of(settings)
     base = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype,
-        attn_implementation=_attention(settings),
+        attn_implementation=BLOCKS if attention == "blocks" else attention,
         device_map=own_device(),
         quantization_config=quantised,
     )
     base.requires_grad_(False)
     _keep_differentiable(base)
     return base
-
-
-def _attention(settings: LoraSettings) -> str:
-    """The name under which transformers knows the attention that the settings ask for."""
-    fastest = "blocks" if own_device() == "cpu" else "sdpa"
-    asked = fastest if settings.attention == "auto" else settings.attention
-    return BLOCKS if asked == "blocks" else asked
 
 
 def _keep_differentiable(base: torch.nn.Module) -> None:
@@ -234,6 +236,13 @@ def _keep_differentiable(base: torch.nn.Module) -> None:
     for module in base.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def attention_of(settings: LoraSettings) -> Attention:
+    """The attention that the settings ask for; where they leave it open, the fastest on this device."""
+    if settings.attention != "auto":
+        return settings.attention
+    return "blocks" if own_device() == "cpu" else "sdpa"
 
 
 def lr_share(step: int, total: int, settings: LoraSettings) -> float:

@@ -3,9 +3,11 @@
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sotopia_pi.app.bench.own_process import in_a_thread
 from sotopia_pi.app.bench.work import Row, Work, measure
 from sotopia_pi.app.console import Lines
 from sotopia_pi.app.pipeline import Settings, StageFailed, run_pipeline
@@ -58,7 +60,7 @@ def run_works(works: Sequence[Work], file: Path, pairs: int | None, lines: Lines
     rows = []
     for work in works:
         lines.say(f"{work.name}: {work.does}")
-        row = measure(work, measure_limits, pairs)
+        row = in_a_thread(measure, work, partial(in_a_thread, measure_limits), pairs)
         rows.append(row)
         _replace(file, "work", work.name, [row.to_dict()])
         lines.say(f"  {_words(row)}")

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from sotopia_pi.analysis.tables import results_frame, results_json
 from sotopia_pi.app.bench.big_run import write_big_run
+from sotopia_pi.app.bench.large import generation, qlora
 from sotopia_pi.app.bench.own_process import in_a_process
 from sotopia_pi.app.bench.play import play_episodes
 from sotopia_pi.app.bench.sft import expert_sides
@@ -43,12 +45,17 @@ class Curve:
 
 
 def curves() -> list[Curve]:
-    """All of them, in the order in which they are measured."""
+    """All of them, in the order in which they are measured; those of a large model only where a graphics card is."""
+    large = [
+        Curve("qlora", "tokens of an example, a model of Mistral-7B's shape", qlora),
+        Curve("generation", "episodes at once, a model of Mistral-7B's shape", generation),
+    ]
     return [
         Curve("at_once", "episodes at once", at_once),
         Curve("dialogue", "turn of the dialogue", dialogue),
         Curve("training", "tokens of an example", training),
         Curve("results", "episodes of a run", results),
+        *(large if torch.cuda.is_available() else []),
     ]
 
 

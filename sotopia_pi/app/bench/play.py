@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from sotopia_pi.app.bench.arithmetic import ModelCost
 from sotopia_pi.app.bench.limits import Limits
+from sotopia_pi.app.bench.own_process import in_a_process
 from sotopia_pi.app.bench.work import Contest, Unequal
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.precision import fast_dtype, own_device
@@ -135,15 +136,15 @@ def open_play(
     name: str = DEFAULT_MODEL, episodes: int = EPISODES, turns: int = TURNS, dtype: str = "auto"
 ) -> Iterator[Contest]:
     """The peer's model in memory and warm. Ours is loaded anew for every go (that is not counted), for one that has
-    played these episodes before would remember them."""
+    played these episodes before would remember them; in a process of its own, as a stage's is, for the peer's threads
+    would slow it down here."""
     folder, dtype = prepare(name), fast_dtype(dtype)
     peer, last = Generator(folder, dtype), Played(0.0, [])
     peer.replies([[peer.pad] * 8])
 
     def ours() -> float:
         nonlocal last
-        with LocalModel(folder, dtype=dtype, max_batch=episodes) as model:
-            last = play_episodes(model, episodes, turns)
+        last = in_a_process(_play, folder, episodes, turns, dtype)["played"]
         return last.tokens / last.seconds
 
     def theirs() -> float:
@@ -158,6 +159,11 @@ def open_play(
         check=lambda: f"{same_tokens(folder)}; {close_logits(folder, last, dtype)}",
         limit=lambda limits: most_tokens(last, ModelCost.of(peer.model.config, dtype), limits),
     )
+
+
+def _play(folder: Path, episodes: int, turns: int, dtype: str) -> dict[str, Played]:
+    with LocalModel(folder, dtype=dtype, max_batch=episodes) as model:
+        return {"played": play_episodes(model, episodes, turns)}
 
 
 def same_tokens(folder: Path, episodes: int = SAMPLE_EPISODES, turns: int = SAMPLE_TURNS) -> str:
