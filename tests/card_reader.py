@@ -1,28 +1,9 @@
-"""What a reader of Markdown makes of a card, and words that would rather be markup."""
+"""What a reader of Markdown makes of a card."""
 
 from html.parser import HTMLParser
 
+from hostile import UNSEEN
 from markdown_it import MarkdownIt
-
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    '" onmouseover="alert(1)',
-    "<svg/onload=alert(1)>",
-    "[press](javascript:alert(1))",
-    "![spy](https://example.org/spy.png)",
-    "[x]: https://example.org",
-    "<https://example.org>",
-    "a | b | c",
-    "**bold** _it_ `code` ~~gone~~",
-    "# heading",
-    "- list\n1. list\n> quote\n---\nlicense: mit\n---",
-    "```\nout of the fence\n```",
-    "&lt;b&gt; &#60;i&#62;",
-    "{{ 7 * 7 }} {% raw %} ${x}",
-    "Mia\u202egnp.exe\u200b\x1b[31m",
-    "\\*not\\* $$x$$",
-)
 
 TABLE = {"table", "thead", "tbody", "tr", "th", "td"}
 
@@ -48,5 +29,6 @@ class Page(HTMLParser):
 
 
 def one_line(text: str) -> str:
-    shown = "".join(f"U+{ord(c):04X}" if c in "\u202e\u200b\x1b" else c for c in text)
-    return " ".join(shown.split())
+    """A text as a card shows it: white space is one blank, and what nobody sees stands there by its number."""
+    spaced = " ".join(text.split())
+    return "".join(f"U+{ord(c):04X}" if c in UNSEEN or c < " " else c for c in spaced)

@@ -6,7 +6,6 @@ from dataclasses import replace
 import finished_run
 import pytest
 import shared_run
-from card_reader import HOSTILE, TABLE, Page, html_of, one_line
 from exporting import Complaint
 from finished_run import ROLES, RUN
 from huggingface_hub import DatasetCard, ModelCard
@@ -146,15 +145,6 @@ def test_no_place_of_a_machine_stands_in_an_adapters_folder(export, tmp_path, mo
     assert ModelCard(text).data.license == "other" and "No licence is stated" in text
 
 
-def test_a_hostile_name_of_a_base_folder_stays_text(export, tmp_path):
-    name = "<img src=x onerror=alert(1)> `**x**` [y](javascript:z)"
-    toy = SharedToy(tmp_path / "project", measured=False, model=f"/somewhere/{name}")
-    export(toy, "adapters", RUN)
-    page = Page(html_of(ModelCard.load(toy.dir / "export/adapters/toy-bc/README.md").text))
-    assert name in page.text and "img" not in page.tags and "strong" not in page.tags
-    assert {value for _, key, value in page.attributes if key == "href"} == {"https://arxiv.org/abs/2403.08715"}
-
-
 def test_the_default_models_card_says_that_its_weights_are_not_the_hubs(export, tmp_path):
     toy = SharedToy(tmp_path / "project", measured=False, model="smollm2-135m-instruct")
     export(toy, "adapters", RUN)
@@ -252,27 +242,3 @@ def test_peoples_talks_are_no_part_of_a_data_set(toy, export, tmp_path):
     (talks / "episodes.jsonl").write_text('{"id": "mine", "said": "what I told it"}\n')
     export(toy, "dataset", RUN, "--out", tmp_path / "out")
     assert not any("what I told it" in path.read_text() for path in (tmp_path / "out").rglob("*.jsonl"))
-
-
-def test_hostile_names_goals_and_models_stay_text_in_every_card(export, tmp_path, monkeypatch):
-    words = "\n".join(HOSTILE)
-    made = finished_run.made_task
-
-    def hostile_task(number, split):
-        task = made(number, split)
-        first, second = task.characters
-        scenario = replace(task.scenario, text=words, goals=(words, f"Sell. {words}"))
-        return replace(task, scenario=scenario, characters=(replace(first, first_name=words), second), background=words)
-
-    monkeypatch.setattr(finished_run, "made_task", hostile_task)
-    toy = SharedToy(tmp_path / "project", roles={**ROLES, "judge": words, "partner": words})
-    export(toy, "adapters", RUN)
-    export(toy, "dataset", RUN)
-    for place, reader in (("adapters/toy-bc_sr", ModelCard), ("dataset", DatasetCard)):
-        card = reader.load(toy.dir / "export" / place / "README.md")
-        page = Page(html_of(card.text))
-        assert page.tags <= TABLE | {"h1", "h2", "h3", "p", "a", "ul", "li", "strong", "code", "pre"}
-        links = {value for _, name, value in page.attributes if name in ("href", "src")}
-        assert links <= {"https://arxiv.org/abs/2403.08715"}
-        assert not any(name.startswith("on") for _, name, _ in page.attributes)
-        assert one_line(words) in " ".join(page.text.split()) and card.data.license == "apache-2.0"

@@ -80,6 +80,8 @@ def test_the_list_would_be_noticed():
             "terminal",
             "name of a device",
             "Markdown image",
+            "Markdown marks",
+            "Markdown blocks",
             "template",
             "format string",
             "escaped already",

@@ -2,15 +2,13 @@
 
 import html
 import re
-import unicodedata
+
+from sotopia_pi.store.unseen import by_number, is_unseen
 
 STANDS_ALONE = "tex2jax_ignore mathjax_ignore"
 """Classes that keep notebooks from typesetting `$90 … $80` as a formula."""
 
 _LINE_BREAKS = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
-_HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
-_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Joiners, fillers and a blank pattern: letters and marks by their kind, yet nothing to see."""
 
 
 def escaped(text: object) -> str:
@@ -33,20 +31,12 @@ def visible(text: object, keep: str = "") -> str:
     keep: characters that are left as they are, line breaks among them.
     """
     line = str(text) if keep else _LINE_BREAKS.sub(" ", str(text)).replace("\t", " ")
-    return "".join(_number(c) if c not in keep and _is_hidden(c) else c for c in line)
+    return "".join(by_number(c) if c not in keep and is_unseen(c) else c for c in line)
 
 
 def _shown(character: str) -> str:
     if character == "\t":
         return " "
-    if _is_hidden(character):
-        return f'<span class="hidden-character">{_number(character)}</span>'
+    if is_unseen(character):
+        return f'<span class="hidden-character">{by_number(character)}</span>'
     return html.escape(character, quote=True)
-
-
-def _is_hidden(character: str) -> bool:
-    return unicodedata.category(character) in _HIDDEN_KINDS or character in _BLANK_LETTERS
-
-
-def _number(character: str) -> str:
-    return f"U+{ord(character):04X}"

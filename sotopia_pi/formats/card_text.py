@@ -2,12 +2,13 @@
 
 import json
 import re
-import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from sotopia_pi.store.unseen import by_number, is_unseen
 
 _MARKS = frozenset("\\`*{}[]<>|~$&@")
 """What Markdown, its tables, its formulas, its bare addresses or HTML could read as more than a character, anywhere."""
@@ -18,7 +19,6 @@ _IN_PLACE = re.compile(
 """Characters that are marks only where they stand."""
 _BEGINS_BLOCK = re.compile(r"\s*([-+](?=\s|$)|-(?=-)|[=#]|\d(?=\d{0,8}[.)](\s|$)))")
 """What begins a list, a line or a heading at the start of a paragraph."""
-_HIDDEN_KINDS = {"Cc", "Cf", "Co", "Cs"}
 _WHITE = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 
 
@@ -55,8 +55,8 @@ def rendered(template: str, **facts: Any) -> str:
 
 
 def _shown(character: str, is_mark: bool) -> str:
-    if unicodedata.category(character) in _HIDDEN_KINDS:
-        return f"U+{ord(character):04X}"
+    if is_unseen(character):
+        return by_number(character)
     if is_mark or character in _MARKS:
         return f"&#{ord(character)};"
     return character
