@@ -72,6 +72,17 @@ def test_an_unrated_side_is_null_in_a_file_of_its_own_and_never_a_zero(toy, expo
     assert not (tmp_path / "out/06_social_evaluation/unrated_episodes.jsonl").exists()
 
 
+def test_peoples_talks_stay_with_the_run(export, tmp_path):
+    toy = FinishedToy(tmp_path / "project")
+    stage = toy.stage("12_talk_to_the_agent")
+    talked = ("episodes.jsonl", "ratings.jsonl")
+    for file in talked:
+        stage.path(file).write_text('{"id": "mine"}\n')
+    stage.finish({}, artefacts=list(talked))
+    report = export(toy, "episodes", RUN, "--out", tmp_path / "out")
+    assert list(report["counts"]) == list(STAGES) and not (tmp_path / "out" / "12_talk_to_the_agent").exists()
+
+
 def test_exported_profiles_come_back_as_the_runs_tasks(toy, export, tmp_path):
     report = export(toy, "profiles", RUN, "--out", tmp_path / "out")
     world = PublishedWorld(read_profiles(tmp_path / "out"))

@@ -1,6 +1,7 @@
 """The pipeline on tiny notebooks: what runs, what is skipped, what survives, what is said when something breaks."""
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -275,3 +276,12 @@ def test_seeds_are_runs_of_their_own_then_pooled_and_skipped_the_second_time(tmp
     assert pooled["results"][0]["mean"] == pytest.approx(sum(values[0] + values[1]) / 6)
     assert not (project.root / "outputs/toy-seed0/09_pools").exists()
     assert (project.root / "outputs/toy-compared/report/index.html").is_file()
+
+
+def test_a_reader_that_goes_before_the_end_is_no_error(finished):
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", "sotopia_pi.app.cli", "status", "toy"]
+    told = subprocess.run(words, cwd=finished.root, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (told.returncode, told.stderr) == (141, b"")

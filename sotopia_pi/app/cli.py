@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import select
 import shlex
 import signal
 import sys
@@ -22,20 +23,24 @@ from sotopia_pi.store.params import ParameterError, Plan, check_run_name, plan_r
 from sotopia_pi.store.run_card import CARD, write_run_card
 
 KEPT = "What is finished is kept."
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, MISUSED, INTERRUPTED, UNREAD = 1, 2, 130, 141
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 a stage failed, 2 misused, 130 interrupted."""
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 misused, 130 interrupted, 141 no reader left."""
     arguments = _parser().parse_args(words)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return arguments.action(arguments)
+        status = arguments.action(arguments)
+        sys.stdout.flush()
+        return status
     except (ParameterError, NotebookError, RunLocked) as error:
         return _complain(str(error), MISUSED)
     except FileNotFoundError as error:
         return _complain(str(error), FAILED)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return UNREAD
         return _complain(f"Could not read or write: {error}. {KEPT} When that is mended, run the same again.", FAILED)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -202,6 +207,16 @@ def _near(path: Path) -> str:
 def _complain(text: str, status: int) -> int:
     print(text, file=sys.stderr, flush=True)
     return status
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of what is printed has gone, as `head` does; then nothing more is printed."""
+    printed = select.poll()
+    printed.register(sys.stdout.fileno(), 0)
+    gone = any(event & select.POLLERR for _, event in printed.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def _interrupt(*_: object) -> None:

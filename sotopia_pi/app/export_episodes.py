@@ -28,11 +28,12 @@ REMARKS = (
 
 
 def write_episodes(run: FinishedRun, folder: Path) -> ExportReport:
-    """Write the episodes of a run's complete stages, a folder a stage, with the profiles that they refer to.
+    """Write the episodes of a run's complete STAGES, a folder a stage, with the profiles that they refer to.
 
-    Raises NotFinished where no stage with episodes is complete.
+    Talks that people had stay with the run. Raises NotFinished where no stage with episodes is complete.
     """
-    stages = run.stages_with(EPISODES, RATINGS)
+    complete = run.stages_with(EPISODES, RATINGS)
+    stages = [stage for stage in STAGES if stage in complete]
     if not stages:
         raise NotFinished(f"Run {run.name} has no complete stage with episodes. {run.advice(STAGES[0])}")
     left_out = [LeftOut(stage, 1, f"not complete. {run.advice(stage)}") for stage in STAGES if stage not in stages]
