@@ -1,6 +1,7 @@
 """What a preset will ask of language models, told before anything is asked: calls, tokens and cost by role and stage.
 
-Bounds, not forecasts: every episode is taken to use all its turns. How many episodes of a data round meet a partner
+Bounds, not forecasts: every episode is taken to use all its turns. Answers that cannot be read, and are asked for again
+by writer and judge, come on top. How many episodes of a data round meet a partner
 depends on the tasks' ids; the share that the preset asks for stands in for it. Only the run's own folder is read;
 nothing is opened and no server is called.
 """
@@ -100,7 +101,10 @@ def _missing_prompts(tasks: Mapping[str, Any]) -> list[str]:
 def cost_text(root: Path, plan: Plan) -> str:
     """The table, its sums, and what is missing, for a terminal."""
     table = cost_table(root, plan)
-    lines = [f"Run {plan.run}, at most (every episode taken to use all its turns); nothing was asked of anybody."]
+    lines = [
+        f"Run {plan.run}, at most (every episode taken to use all its turns; answers that must be asked for again come "
+        f"on top); nothing was asked of anybody."
+    ]
     if tasks := plan.params.get("01_social_tasks"):
         lines.append(f"Tasks: {', '.join(f'{_n_tasks(tasks, split):,} for {use}' for split, use in USES.items())}.")
     if len(table):
