@@ -3,8 +3,9 @@
 import multiprocessing
 import resource
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 PEAK = "GiB at most"
@@ -22,8 +23,16 @@ def in_a_thread(measured: Callable[..., T], *arguments: Any) -> T:
 
     Where two threads of a process have computed with several cores, both are slower from then on; see `Engine`.
     """
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(measured, *arguments).result()
+    done: Future[T] = Future()
+
+    def measure() -> None:
+        try:
+            done.set_result(measured(*arguments))
+        except BaseException as error:  # noqa: BLE001 (raised again in the caller)
+            done.set_exception(error)
+
+    threading.Thread(target=measure, daemon=True).start()  # a daemon: whoever stops the command need not wait for it
+    return done.result()
 
 
 def _with_peak(measured: Callable[..., dict[str, Any]], arguments: tuple) -> dict[str, Any]:
