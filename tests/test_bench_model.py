@@ -1,6 +1,7 @@
 """Benchmarks of playing and training: both sides do the same work, and what differs is told."""
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from sotopia_pi.analysis.bench_figure import growth_figure, growth_frame
 from sotopia_pi.app.bench import command, growth, large, play, sft
 from sotopia_pi.app.bench.arithmetic import ModelCost
 from sotopia_pi.app.bench.limits import Limits, measure_limits
+from sotopia_pi.app.bench.own_process import in_a_thread
 from sotopia_pi.app.bench.report import open_report
 from sotopia_pi.app.bench.work import Skipped, Unequal
 from sotopia_pi.app.console import Lines
@@ -157,7 +159,7 @@ def test_growth_is_measured_in_processes_of_their_own(monkeypatch):
 def test_a_large_model_is_measured_by_the_same_way_on_a_small_one():
     small = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     shape = large.Shape(small | {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 2048}, 600)
-    ((length, values),) = large.qlora(shape, replace(large.PAPER, max_tokens=64, batch_size=2))
+    ((length, values),) = large.qlora(shape, replace(large.papers_settings(), max_tokens=64, batch_size=2))
     assert length == 64 and values["tokens/s"] > 0 and 0 < values["share of the limit"] < 1
     ((episodes, values),) = large.generation(shape, (3,))
     assert episodes == 3 and values["tokens/s"] > 0
@@ -167,10 +169,21 @@ def test_the_large_model_has_the_shape_of_mistral_7b():
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(MistralConfig(vocab_size=32_000, **large.MISTRAL_7B))
     assert sum(p.numel() for p in model.parameters()) == 7_241_732_096
-    assert (large.PAPER.r, large.PAPER.alpha, large.PAPER.batch_size, large.PAPER.max_tokens) == (8, 16, 4, 4096)
+    asked = large.papers_settings()
+    assert (asked.r, asked.alpha, asked.dropout, asked.batch_size, asked.max_tokens) == (8, 16, 0.05, 4, 4096)
+    assert asked.quantisation == "nf4" and asked.gradient_checkpointing and asked.target_modules == ("q_proj", "v_proj")
 
 
 def test_curves_of_a_large_model_wait_for_a_graphics_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "qlora" not in [curve.name for curve in growth.curves()]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert [curve.name for curve in growth.curves()][-2:] == ["qlora", "generation"]
+
+
+def test_what_is_measured_in_a_thread_leaves_none_and_its_errors_are_the_callers():
+    before = threading.active_count()
+    assert in_a_thread(lambda: threading.current_thread().name) != threading.current_thread().name
+    with pytest.raises(ZeroDivisionError):
+        in_a_thread(lambda: 1 / 0)
+    assert threading.active_count() == before

@@ -9,6 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from toy_talk import task
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sotopia_pi.models import local_model
 from sotopia_pi.models.engine import STEP_TOKENS
 from sotopia_pi.models.llm_policy import LLMPolicy
 from sotopia_pi.models.local_model import ContextTooLong, LocalModel
@@ -348,3 +349,21 @@ def test_two_adapters_that_take_turns_both_step_full_batches(folder, adapter, mo
         assert len({reply.text for reply in replies[::2]}) == len({reply.text for reply in replies[1::2]}) == 1
         assert max(n for name, n in batches if name) == 2, "the bare model's requests take no room of the adapter's"
         assert {name for name, _ in batches[:4]} == {"BC", None}
+
+
+def test_a_model_is_opened_in_the_thread_that_computes_with_it(folder, monkeypatch):
+    """A second thread that computes would slow both down; what goes wrong there is the caller's to know."""
+    threads = []
+    pack = local_model.pack_linear_maps
+    monkeypatch.setattr(
+        local_model, "pack_linear_maps", lambda model: threads.append(threading.current_thread()) or pack(model)
+    )
+    with LocalModel(folder, dtype="float32") as model:
+        assert threads == [model._engine._thread]
+
+    def refuse(model):
+        raise OSError("no room")
+
+    monkeypatch.setattr(local_model, "pack_linear_maps", refuse)
+    with pytest.raises(OSError, match="no room"):
+        LocalModel(folder, dtype="float32")

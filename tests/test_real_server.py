@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import sys
+from pathlib import Path
 
 import pytest
-from model_server import serving
 from toy_talks import price_task
 
+from sotopia_pi.app.bench.peers import transformers_serve
 from sotopia_pi.models.llm_policy import LLMPolicy
 from sotopia_pi.models.negotiator import expert
 from sotopia_pi.models.opening import open_chat
@@ -20,10 +22,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served():
     """Model name and address of a server that holds the default model."""
     folder = prepare()
-    with serving(folder, tmp_path_factory.mktemp("server") / "server.log") as url:
+    with transformers_serve(folder, "float32", Path(sys.executable).parent) as url:
         yield str(folder), url
 
 

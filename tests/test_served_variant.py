@@ -1,5 +1,6 @@
 """A merged variant behind `transformers serve` answers as its adapter does here, token by token."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import openai
 import pytest
 import torch
 from finished_run import RUN
-from model_server import serving
 from peft import PeftModel
 from shared_run import SharedToy
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from sotopia_pi.app.bench.peers import transformers_serve
+from sotopia_pi.app.bench.work import PeerFailed
 from sotopia_pi.app.export_adapters import write_adapters
 from sotopia_pi.app.export_merged import write_merged
 from sotopia_pi.app.finished_run import FinishedRun
@@ -42,8 +44,8 @@ def shared(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def client(shared, tmp_path_factory):
-    with serving(shared[1], tmp_path_factory.mktemp("log") / "server.log") as url:
+def client(shared):
+    with transformers_serve(shared[1], "float32", Path(sys.executable).parent) as url:
         yield openai.OpenAI(base_url=url, api_key="none")
 
 
@@ -83,7 +85,7 @@ def test_the_base_alone_would_have_answered_otherwise(shared):
     assert plain[: len(greedy_here(adapter, TALKS[0])[0])] != greedy_here(adapter, TALKS[0])[0]
 
 
-def test_an_adapter_by_itself_cannot_be_served(shared, tmp_path):
-    failing = pytest.raises(AssertionError, match="Unrecognized processing class")
-    with failing, serving(shared[0], tmp_path / "server.log"):
+def test_an_adapter_by_itself_cannot_be_served(shared):
+    failing = pytest.raises(PeerFailed, match="Unrecognized processing class")
+    with failing, transformers_serve(shared[0], "float32", Path(sys.executable).parent):
         pass

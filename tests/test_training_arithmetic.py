@@ -36,6 +36,7 @@ def test_the_loss_is_cross_entropy_with_its_gradient(rows):
     torch.testing.assert_close(ours, plain)
     (expected,), (found,) = (torch.autograd.grad(loss / 7, logits) for loss in (plain, ours))
     torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(logits, drawn(rows, 50, dtype=torch.float32), rtol=0, atol=0)
 
 
 def test_the_loss_of_rounded_logits_is_computed_in_float32():
@@ -75,6 +76,7 @@ def test_what_blocks_do_not_compute_is_refused(asked, words):
 
 def test_the_attention_left_open_is_the_devices_fastest(monkeypatch):
     assert attention_of(LoraSettings(attention="eager")) == "eager"
+    monkeypatch.setattr(lora, "own_device", lambda: "cpu")
     assert attention_of(LoraSettings()) == "blocks"
     monkeypatch.setattr(lora, "own_device", lambda: "cuda:0")
     assert attention_of(LoraSettings()) == "sdpa"

@@ -6,8 +6,8 @@ import torch
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface
 
-BLOCKS = "sotopia_blocks"
-"""Name under which the attention below is known to transformers."""
+BLOCKS = "blocks"
+"""Name of the attention below, in settings and for transformers."""
 
 BLOCK = 128
 """Queries in a block. At 400 tokens in bf16, forth and back take a quarter of eager's or sdpa's time; 96 to 200 are

@@ -343,7 +343,7 @@ def _write_result(out_dir: Path, run: _Training, identity: dict[str, Any]) -> No
     )
     outcome = asdict(result)
     record = {"schema": "training/1", **identity, "base": run.base_name, "timing": {"wall_s": outcome.pop("wall_s")}}
-    record |= {"result": outcome, "n_held_out": len(run.held_out), "processes": run.ranks.world}
-    record |= {"attention": attention_of(run.settings)}
+    record |= {"result": outcome, "n_held_out": len(run.held_out)}
+    record |= {"processes": run.ranks.world, "attention": attention_of(run.settings)}
     write_atomically(out_dir / "settings.json", (json.dumps(record, indent=2) + "\n").encode())
     run.checkpoint.unlink(missing_ok=True)

@@ -214,11 +214,10 @@ def _load_base(folder: Path, settings: LoraSettings) -> torch.nn.Module:
             bnb_4bit_compute_dtype=dtype,
         )
     logging.disable_progress_bar()
-    attention = attention_of(settings)
     base = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype,
-        attn_implementation=BLOCKS if attention == "blocks" else attention,
+        attn_implementation=attention_of(settings),
         device_map=own_device(),
         quantization_config=quantised,
     )
@@ -242,7 +241,7 @@ def attention_of(settings: LoraSettings) -> Attention:
     """The attention that the settings ask for; where they leave it open, the fastest on this device."""
     if settings.attention != "auto":
         return settings.attention
-    return "blocks" if own_device() == "cpu" else "sdpa"
+    return BLOCKS if own_device() == "cpu" else "sdpa"
 
 
 def lr_share(step: int, total: int, settings: LoraSettings) -> float:

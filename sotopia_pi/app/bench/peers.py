@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -61,18 +62,26 @@ def run_peer(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def transformers_serve(folder: Path, dtype: str) -> Iterator[str]:
-    """Address, up to `/v1`, of `transformers serve` with a model in memory. Raises PeerFailed, Skipped."""
+def transformers_serve(folder: Path, dtype: str, bin_folder: Path | None = None) -> Iterator[str]:
+    """Address, up to `/v1`, of `transformers serve` with a model in memory. Raises PeerFailed, Skipped.
+
+    bin_folder: where the program lies; by default among the peers' programs.
+    """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    command = [peers_bin() / "transformers", "serve", folder, "--dtype", dtype, "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment()) as server:
+    program = (bin_folder or peers_bin()) / "transformers"
+    command = [program, "serve", folder, "--dtype", dtype, "--port", str(port)]
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(command, stdout=said, stderr=said, env=_environment()) as server,
+    ):
         try:
             until = time.monotonic() + STARTS_WITHIN_S
             while not _healthy(port):
                 if server.poll() is not None or time.monotonic() > until:
-                    raise PeerFailed(f"transformers serve did not come up within {STARTS_WITHIN_S} s")
+                    said.seek(0)
+                    raise PeerFailed(f"transformers serve did not come up: {_last(said.read())}")
                 time.sleep(0.2)
             yield f"http://127.0.0.1:{port}/v1"
         finally:

@@ -38,6 +38,8 @@ SAMPLE = 4
 
 TOLERANCE = 1e-3
 PEER_BATCH, PEER_ATTENTION = 4, "eager"
+SUPERVISED_EVERY = 6
+"""One token in so many has a loss, as in the episodes between experts, where examples are cut out of anything."""
 
 
 def expert_sides(folder: Path, episodes: int) -> list[SFTExample]:
@@ -50,6 +52,23 @@ def expert_sides(folder: Path, episodes: int) -> list[SFTExample]:
 
     pairs = zip(asyncio.run(played()), tasks, strict=True)
     return [side_examples(episode, k % 2, task, renderer)[0] for k, (episode, task) in enumerate(pairs)]
+
+
+def cut_examples(cuts: Sequence[Sequence[int]]) -> list[SFTExample]:
+    """Token ids as examples, one in SUPERVISED_EVERY tokens with a loss."""
+    return [
+        SFTExample(f"cut-{k}", 0, ids, [n % SUPERVISED_EVERY == SUPERVISED_EVERY - 1 for n in range(len(ids))])
+        for k, ids in enumerate(cuts)
+    ]
+
+
+def fastest_step(folder: Path, examples: Sequence[SFTExample], settings: LoraSettings) -> dict[str, float]:
+    """Tokens and supervised tokens per second, by these names, of the fastest optimiser step of a training."""
+    with tempfile.TemporaryDirectory(prefix="bench-sft-") as out:
+        train_adapter(folder, examples, settings, out)
+        rows = ItemFile(Path(out) / "metrics.jsonl").read()
+    fastest = max(rows, key=lambda row: row["tokens"] / row["timing"]["wall_s"])
+    return {name: fastest[name] / fastest["timing"]["wall_s"] for name in ("tokens", "supervised_tokens")}
 
 
 def turn_examples(sides: Sequence[SFTExample]) -> list[dict[str, list[int]]]:
