@@ -1,15 +1,14 @@
 """The local model: the same words as plain generation, whatever else is in flight."""
 
 import asyncio
-import threading
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
+from talkative import GREEDY, TEXTS, ask, make_adapter, save_talkative
 from toy_talk import task
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sotopia_pi.models import local_model
 from sotopia_pi.models.engine import STEP_TOKENS
 from sotopia_pi.models.llm_policy import LLMPolicy
 from sotopia_pi.models.local_model import ContextTooLong, LocalModel
@@ -19,24 +18,10 @@ from sotopia_pi.models.slots import SHORT_CHUNK
 from sotopia_pi.models.weights import WeightsError, prepare
 from sotopia_pi.world.episode import EpisodePlan, Rules, play
 
-GREEDY = Sampling(temperature=0, max_new_tokens=12)
-TEXTS = ["Hi", "Sell the lamp for $40, will you? " * 3, "I could do $48, if you take it today.", "x" * 90]
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The tiny model with larger weights and no wish to end, so that its words depend on all of the prompt."""
-    source = prepare("tiny-random")
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.15)
-    made = tmp_path_factory.mktemp("model")
-    model.save_pretrained(made)
-    AutoTokenizer.from_pretrained(source).save_pretrained(made)
-    return made
+    return save_talkative(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +35,6 @@ def model(folder, adapter):
         yield opened
 
 
-def make_adapter(folder, out, seed):
-    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    carried = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]))
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in carried.named_parameters():
-            if "lora_" in name:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    carried.save_pretrained(out)
-    return out
-
-
 def generated(folder, ids, adapter=None, n=GREEDY.max_new_tokens):
     """What transformers' own generation says, one conversation at a time."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -69,18 +42,6 @@ def generated(folder, ids, adapter=None, n=GREEDY.max_new_tokens):
         model = PeftModel.from_pretrained(model, adapter)
     out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=n, do_sample=False)
     return tuple(out[0, len(ids) :].tolist())
-
-
-def ask(model, *texts, sampling=GREEDY, adapter=None, seeds=None):
-    async def together():
-        chat = model.chat(adapter)
-        requests = [
-            Request((Message("user", text),), sampling, seed=seed)
-            for text, seed in zip(texts, seeds or range(len(texts)), strict=True)
-        ]
-        return await asyncio.gather(*(chat.complete(request) for request in requests))
-
-    return asyncio.run(together())
 
 
 def prompt_ids(model, *messages):
@@ -255,47 +216,6 @@ def test_a_conversation_beyond_the_context_is_refused_and_others_go_on(folder):
         assert ask(model, "Hi")[0].token_ids
 
 
-def test_an_error_in_the_models_thread_reaches_the_caller_and_the_thread_lives_on(folder):
-    with LocalModel(folder, dtype="float32") as model:
-        intact = model.renderer.tokenizer.chat_template
-        model.renderer.tokenizer.chat_template = "{{ raise_exception('refused') }}"
-        with pytest.raises(ValueError, match="refused"):
-            asyncio.run(model.chat().complete(Request((Message("user", "a"), Message("user", "b")))))
-        model.renderer.tokenizer.chat_template = intact
-        assert ask(model, "Hi")[0].token_ids
-
-
-def test_a_request_that_nobody_waits_for_any_more_gives_its_slot_back(folder):
-    async def give_up_and_ask_again(chat):
-        request = Request((Message("user", "Hi"),), Sampling(temperature=1, max_new_tokens=1900))
-        asked = asyncio.create_task(chat.complete(request))
-        await asyncio.sleep(0.05)
-        asked.cancel()
-        return await chat.complete(Request((Message("user", "Hi"),), GREEDY))
-
-    with LocalModel(folder, dtype="float32", max_batch=1, slots=1) as model:
-        assert asyncio.run(give_up_and_ask_again(model.chat())).usage["completion_tokens"] <= 12
-
-
-def test_a_closed_model_has_no_thread_and_says_that_it_is_closed(folder):
-    before = [t.name for t in threading.enumerate()].count("local-model")
-    model = LocalModel(folder, dtype="float32")
-    chat = model.chat()
-
-    async def ask_and_close():
-        request = Request((Message("user", "Hi"),), Sampling(temperature=1, max_new_tokens=1500))
-        asked = asyncio.create_task(chat.complete(request))
-        await asyncio.sleep(0.02)
-        await asyncio.to_thread(model.close)
-        with pytest.raises(RuntimeError, match="closed before it answered"):
-            await asked
-
-    asyncio.run(ask_and_close())
-    assert [t.name for t in threading.enumerate()].count("local-model") == before
-    with pytest.raises(RuntimeError, match="is closed"):
-        asyncio.run(chat.complete(Request((Message("user", "Hi"),))))
-
-
 def test_retraining_an_adapter_changes_the_digest(model, folder, tmp_path):
     model.add_adapter("again", make_adapter(folder, tmp_path / "a", seed=1))
     model.add_adapter("other", make_adapter(folder, tmp_path / "b", seed=2))
@@ -331,39 +251,3 @@ def test_the_default_model_answers_a_question_and_plays_an_episode():
     assert all(turn.calls[-1]["token_ids"] and turn.calls[-1]["model"] == model.digest() for turn in spoken)
     later = [turn.calls[0]["usage"] for turn in episode.turns[2:] if not turn.failed]
     assert all(usage["cached_tokens"] > 100 for usage in later)
-
-
-def test_two_adapters_that_take_turns_both_step_full_batches(folder, adapter, monkeypatch):
-    with LocalModel(folder, dtype="float32", max_batch=2, adapters={"BC": adapter}, slots=3) as model:
-        batches = []
-        step = model._engine._step
-        monkeypatch.setattr(
-            model._engine, "_step", lambda jobs, name: batches.append((name, len(jobs))) or step(jobs, name)
-        )
-
-        async def all_of_them():
-            request = Request((Message("user", TEXTS[0]),), GREEDY)
-            return await asyncio.gather(*(model.chat(name).complete(request) for name in ("BC", None) * 3))
-
-        replies = asyncio.run(all_of_them())
-        assert len({reply.text for reply in replies[::2]}) == len({reply.text for reply in replies[1::2]}) == 1
-        assert max(n for name, n in batches if name) == 2, "the bare model's requests take no room of the adapter's"
-        assert {name for name, _ in batches[:4]} == {"BC", None}
-
-
-def test_a_model_is_opened_in_the_thread_that_computes_with_it(folder, monkeypatch):
-    """A second thread that computes would slow both down; what goes wrong there is the caller's to know."""
-    threads = []
-    pack = local_model.pack_linear_maps
-    monkeypatch.setattr(
-        local_model, "pack_linear_maps", lambda model: threads.append(threading.current_thread()) or pack(model)
-    )
-    with LocalModel(folder, dtype="float32") as model:
-        assert threads == [model._engine._thread]
-
-    def refuse(model):
-        raise OSError("no room")
-
-    monkeypatch.setattr(local_model, "pack_linear_maps", refuse)
-    with pytest.raises(OSError, match="no room"):
-        LocalModel(folder, dtype="float32")

@@ -1,0 +1,98 @@
+"""The thread in which a local model computes: what it opens, takes in, gives back, and tells of errors."""
+
+import asyncio
+import threading
+
+import pytest
+from talkative import GREEDY, TEXTS, ask, make_adapter, save_talkative
+
+from sotopia_pi.models import local_model
+from sotopia_pi.models.local_model import LocalModel
+from sotopia_pi.models.seam import Message, Request, Sampling
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_talkative(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def adapter(folder, tmp_path_factory):
+    return make_adapter(folder, tmp_path_factory.mktemp("adapter"), seed=1)
+
+
+def test_an_error_in_the_models_thread_reaches_the_caller_and_the_thread_lives_on(folder):
+    with LocalModel(folder, dtype="float32") as model:
+        intact = model.renderer.tokenizer.chat_template
+        model.renderer.tokenizer.chat_template = "{{ raise_exception('refused') }}"
+        with pytest.raises(ValueError, match="refused"):
+            asyncio.run(model.chat().complete(Request((Message("user", "a"), Message("user", "b")))))
+        model.renderer.tokenizer.chat_template = intact
+        assert ask(model, "Hi")[0].token_ids
+
+
+def test_a_request_that_nobody_waits_for_any_more_gives_its_slot_back(folder):
+    async def give_up_and_ask_again(chat):
+        request = Request((Message("user", "Hi"),), Sampling(temperature=1, max_new_tokens=1900))
+        asked = asyncio.create_task(chat.complete(request))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        return await chat.complete(Request((Message("user", "Hi"),), GREEDY))
+
+    with LocalModel(folder, dtype="float32", max_batch=1, slots=1) as model:
+        assert asyncio.run(give_up_and_ask_again(model.chat())).usage["completion_tokens"] <= 12
+
+
+def test_a_closed_model_has_no_thread_and_says_that_it_is_closed(folder):
+    before = [t.name for t in threading.enumerate()].count("local-model")
+    model = LocalModel(folder, dtype="float32")
+    chat = model.chat()
+
+    async def ask_and_close():
+        request = Request((Message("user", "Hi"),), Sampling(temperature=1, max_new_tokens=1500))
+        asked = asyncio.create_task(chat.complete(request))
+        await asyncio.sleep(0.02)
+        await asyncio.to_thread(model.close)
+        with pytest.raises(RuntimeError, match="closed before it answered"):
+            await asked
+
+    asyncio.run(ask_and_close())
+    assert [t.name for t in threading.enumerate()].count("local-model") == before
+    with pytest.raises(RuntimeError, match="is closed"):
+        asyncio.run(chat.complete(Request((Message("user", "Hi"),))))
+
+
+def test_two_adapters_that_take_turns_both_step_full_batches(folder, adapter, monkeypatch):
+    with LocalModel(folder, dtype="float32", max_batch=2, adapters={"BC": adapter}, slots=3) as model:
+        batches = []
+        step = model._engine._step
+        monkeypatch.setattr(
+            model._engine, "_step", lambda jobs, name: batches.append((name, len(jobs))) or step(jobs, name)
+        )
+
+        async def all_of_them():
+            request = Request((Message("user", TEXTS[0]),), GREEDY)
+            return await asyncio.gather(*(model.chat(name).complete(request) for name in ("BC", None) * 3))
+
+        replies = asyncio.run(all_of_them())
+        assert len({reply.text for reply in replies[::2]}) == len({reply.text for reply in replies[1::2]}) == 1
+        assert max(n for name, n in batches if name) == 2, "the bare model's requests take no room of the adapter's"
+        assert {name for name, _ in batches[:4]} == {"BC", None}
+
+
+def test_a_model_is_opened_in_the_thread_that_computes_with_it(folder, monkeypatch):
+    """A second thread that computes would slow both down; what goes wrong there is the caller's to know."""
+    threads = []
+    pack = local_model.pack_linear_maps
+    monkeypatch.setattr(
+        local_model, "pack_linear_maps", lambda model: threads.append(threading.current_thread()) or pack(model)
+    )
+    with LocalModel(folder, dtype="float32") as model:
+        assert threads == [model._engine._thread]
+
+    def refuse(model):
+        raise OSError("no room")
+
+    monkeypatch.setattr(local_model, "pack_linear_maps", refuse)
+    with pytest.raises(OSError, match="no room"):
+        LocalModel(folder, dtype="float32")
