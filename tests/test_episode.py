@@ -118,6 +118,14 @@ def test_ids_depend_on_all_that_decides_and_on_nothing_else():
     assert len({plan.id, *(other.id for other in others)}) == 6
 
 
+def test_an_episode_and_its_task_are_hashed_once_however_many_turns(monkeypatch):
+    hashed = []
+    for module in ("tasks", "episode"):
+        monkeypatch.setattr(f"sotopia_pi.world.{module}.content_id", lambda kind, _: hashed.append(kind) or f"{kind}-1")
+    run(Says(speak()), Says(speak()), task=replace(TASK))
+    assert sorted(hashed) == ["episode", "task"]
+
+
 def test_two_repeats_of_a_task_draw_different_seeds():
     policies = [Says(speak(), LEAVE), Says(speak(), LEAVE)]
     for policy, plan in zip(policies, self_play([TASK], policies[0], repeats=2), strict=True):

@@ -1,8 +1,6 @@
 """A stage as its notebook sees it: checked parameters, inputs by manifest, items to append, a manifest at the end."""
 
 import os
-import resource
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from sotopia_pi.store.manifest import (
 )
 from sotopia_pi.store.notebook import Notebook, assigned_names, project_root, read_notebook
 from sotopia_pi.store.params import ParameterError, check_run_name, check_values
+from sotopia_pi.store.peak_memory import peak_rss_mib
 from sotopia_pi.store.progress import PROGRESS, Progress
 from sotopia_pi.store.unanswered import earlier_attempts, is_unanswered, set_aside
 
@@ -204,7 +203,7 @@ class Stage:
             "notes": dict(notes or {}),
             "key": None,
             "wall_s": round(time.monotonic() - self._started, 1),
-            "peak_rss_mib": round(_peak_rss_mib()),
+            "peak_rss_mib": round(peak_rss_mib()),
         }
         write_manifest(self.dir, manifest, PART if self._in_pipeline else MANIFEST)
         (self.dir / PROGRESS).unlink(missing_ok=True)
@@ -258,9 +257,3 @@ def _unknown_names(namespace: Mapping[str, Any], declared: Mapping[str, Any]) ->
         begin = max((i for i, found in enumerate(assigned) if "run" in found), default=0)
         names &= set().union(*assigned[begin:])
     return sorted(n for n in names if not n.startswith("_") and n not in declared and n not in IPYTHON_NAMES)
-
-
-def _peak_rss_mib() -> float:
-    """Most memory this process ever held; Linux counts it in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024**2 if sys.platform == "darwin" else 1024)

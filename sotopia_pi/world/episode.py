@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -148,8 +149,9 @@ class EpisodePlan:
     agent_side: int | None = None
     tag: str = ""
 
-    @property
+    @cached_property
     def id(self) -> str:
+        """Hash of everything above, computed once: the seed of every turn begins with it."""
         return content_id(
             "episode",
             {

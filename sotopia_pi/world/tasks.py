@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sotopia_pi.store.items import content_id
@@ -74,9 +75,9 @@ class SocialTask:
     def __post_init__(self):
         object.__setattr__(self, "characters", tuple(self.characters))
 
-    @property
+    @cached_property
     def id(self) -> str:
-        """Hash of everything above."""
+        """Hash of everything above, computed once: it is asked for at every turn."""
         return content_id("task", self._body())
 
     @property

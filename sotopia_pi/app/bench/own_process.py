@@ -1,12 +1,12 @@
 """Measuring in a process or a thread of its own, which finds nothing that slows it down and leaves nothing."""
 
 import multiprocessing
-import resource
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from sotopia_pi.store.peak_memory import peak_rss_mib
 
 PEAK = "GiB at most"
 T = TypeVar("T")
@@ -37,5 +37,4 @@ def in_a_thread(measured: Callable[..., T], *arguments: Any) -> T:
 
 def _with_peak(measured: Callable[..., dict[str, Any]], arguments: tuple) -> dict[str, Any]:
     found = measured(*arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {**found, PEAK: peak / 2 ** (30 if sys.platform == "darwin" else 20)}
+    return {**found, PEAK: peak_rss_mib() / 1024}

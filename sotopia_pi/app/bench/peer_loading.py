@@ -5,9 +5,9 @@ seconds, peak memory of this process in GiB, and by variant and side [sides, tur
 """
 
 import json
-import resource
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 
@@ -26,5 +26,6 @@ found = {
     f"{variant}, side {side}": [len(rows), int(rows["n_turns"].sum()), round(float(rows["goal"].sum()), 3)]
     for (variant, side), rows in table.groupby(["tag", "side"])
 }
-gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+gib = int(status["VmHWM"].split()[0]) / 2**20
 print(json.dumps({"seconds": seconds, "gib": gib, "table": found}), flush=True)
