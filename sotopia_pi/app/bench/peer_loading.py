@@ -5,12 +5,15 @@ seconds, peak memory of this process in GiB, and by variant and side [sides, tur
 """
 
 import json
+import re
+import resource
 import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 
+STATUS = Path("/proc/self/status")
 paths = json.load(sys.stdin)
 started = time.perf_counter()
 tasks, episodes, ratings = (pd.read_json(paths[name], lines=True) for name in ("tasks", "episodes", "ratings"))
@@ -26,6 +29,8 @@ found = {
     f"{variant}, side {side}": [len(rows), int(rows["n_turns"].sum()), round(float(rows["goal"].sum()), 3)]
     for (variant, side), rows in table.groupby(["tag", "side"])
 }
-status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-gib = int(status["VmHWM"].split()[0]) / 2**20
+if STATUS.is_file():  # a peak of this process; `ru_maxrss` begins with that of the one that started it
+    gib = int(re.search(r"VmHWM:\s+(\d+)", STATUS.read_text())[1]) / 2**20
+else:
+    gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (30 if sys.platform == "darwin" else 20)
 print(json.dumps({"seconds": seconds, "gib": gib, "table": found}), flush=True)
