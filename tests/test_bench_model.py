@@ -6,19 +6,21 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, MistralConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, MistralConfig
 
 from sotopia_pi.analysis.bench_figure import growth_figure, growth_frame
-from sotopia_pi.app.bench import command, growth, large, play, sft
+from sotopia_pi.app.bench import command, growth, large, mmlu, play, sft
 from sotopia_pi.app.bench.arithmetic import ModelCost
 from sotopia_pi.app.bench.limits import Limits, measure_limits
 from sotopia_pi.app.bench.own_process import in_a_thread
 from sotopia_pi.app.bench.report import open_report
 from sotopia_pi.app.bench.work import Skipped, Unequal
 from sotopia_pi.app.console import Lines
+from sotopia_pi.formats.question_sources import questions_from
 from sotopia_pi.models.weights import TINY_MODEL, prepare
 from sotopia_pi.stages.examples import SFTExample
 from sotopia_pi.stages.finetune import train_adapter
+from sotopia_pi.stages.quiz_prompt import quiz_prompt
 from sotopia_pi.store.items import ItemFile
 
 SIDE = SFTExample("episode", 0, range(10, 20), (0, 0, 1, 1, 0, 0, 0, 1, 1, 1))
@@ -148,6 +150,19 @@ def test_a_curve_is_on_disk_when_it_is_whole_and_every_value_has_a_panel(tmp_pat
     assert len(frame) == 8
     figure = growth_figure(frame[frame["curve"] == "toy"])
     assert [ax.get_ylabel() for ax in figure.axes if ax.axison] == ["s", "GiB"]
+
+
+def test_the_limit_of_questions_reads_what_a_subject_shares_once():
+    folder, own = prepare(TINY_MODEL), questions_from("own")
+    subject, asked = next(iter(own.test.items()))
+    one, two = (own.first(n, [subject]) for n in (1, 2))
+    cost = ModelCost.of(AutoConfig.from_pretrained(folder), mmlu.DTYPE)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    lengths = [len(tokenizer(quiz_prompt(q, own.examples[subject]))["input_ids"]) for q in asked[:2]]
+    seconds = (cost.reading(0, lengths[0]) + cost.head) / MACHINE.flops
+    assert mmlu.most_questions(folder, one, MACHINE) == pytest.approx(1 / seconds)
+    apart = (sum(cost.reading(0, length) for length in lengths) + 2 * cost.head) / MACHINE.flops
+    assert 2 / apart < mmlu.most_questions(folder, two, MACHINE) < 1.95 / seconds
 
 
 @pytest.mark.slow

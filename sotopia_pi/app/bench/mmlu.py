@@ -8,11 +8,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import AutoConfig, AutoTokenizer
 
+from sotopia_pi.app.bench.arithmetic import ModelCost
+from sotopia_pi.app.bench.limits import Limits
 from sotopia_pi.app.bench.peers import published_data, run_peer
 from sotopia_pi.app.bench.work import Contest, Silent, Unequal
 from sotopia_pi.formats.question_sets import LETTERS, SHOTS, Question, QuestionSet, read_folder
@@ -21,6 +25,7 @@ from sotopia_pi.models.precision import own_device
 from sotopia_pi.models.seam import Sampling
 from sotopia_pi.models.weights import DEFAULT_MODEL, prepare
 from sotopia_pi.stages.mmlu import Answer, Examination, examine
+from sotopia_pi.stages.quiz_prompt import quiz_prompt
 from sotopia_pi.store.items import ItemFile
 
 A_SUBJECT = 20
@@ -50,7 +55,12 @@ def open_mmlu(name: str = DEFAULT_MODEL, a_subject: int = A_SUBJECT) -> Iterator
         found.update(run_peer("mmlu", asked))
         return len(questions) / found["seconds"]
 
-    yield Contest(ours, theirs, check=lambda: same_choices(answers, found["logprobs"]))
+    yield Contest(
+        ours,
+        theirs,
+        check=lambda: same_choices(answers, found["logprobs"]),
+        limit=lambda limits: most_questions(folder, questions, limits),
+    )
 
 
 def answered(model: LocalModel, questions: QuestionSet) -> list[Answer]:
@@ -59,6 +69,18 @@ def answered(model: LocalModel, questions: QuestionSet) -> list[Answer]:
     with tempfile.TemporaryDirectory() as folder:
         file = ItemFile(Path(folder) / "answers.jsonl")
         return asyncio.run(examine("base", model.chat(), model.digest(), examination, file, Silent()))
+
+
+def most_questions(folder: Path, questions: QuestionSet, limits: Limits) -> float:
+    """Questions per second that the machine would allow: what all prompts of a subject share is read once, the rest of
+    each is read behind it, and the output layer is computed once a question."""
+    tokenizer, cost = AutoTokenizer.from_pretrained(folder), ModelCost.of(AutoConfig.from_pretrained(folder), DTYPE)
+    operations = len(questions) * cost.head
+    for subject, asked in questions.test.items():
+        prompts = [tokenizer(quiz_prompt(question, questions.examples[subject]))["input_ids"] for question in asked]
+        shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*prompts, strict=False)))
+        operations += cost.reading(0, shared) + sum(cost.reading(shared, len(prompt)) for prompt in prompts)
+    return len(questions) / limits.seconds(operations)
 
 
 def peer_request(folder: Path, questions: QuestionSet) -> dict[str, Any]:
