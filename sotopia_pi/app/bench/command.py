@@ -38,9 +38,12 @@ def bench_command(arguments: argparse.Namespace) -> int:
 
     1 where a result was unequal or a peer failed.
     """
+    from transformers.utils.logging import disable_progress_bar
+
     from sotopia_pi.app.bench.growth import curves
     from sotopia_pi.app.bench.works import works
 
+    disable_progress_bar()  # every loading of a peer's weights would draw one between the lines
     root = project_root()
     if arguments.pairs is not None and arguments.pairs < 1:
         raise ParameterError(f"--pairs is {arguments.pairs}; it takes at least 1")

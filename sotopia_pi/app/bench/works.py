@@ -63,7 +63,7 @@ def _of_models() -> list[Work]:
 def _of_servers() -> list[Work]:
     calls = "256 episodes of 20 calls, 64 at once, to a server that takes 200 ms; peer: sotopia 0.1.5"
     return [
-        Work("calls", calls, "share of the ideal", 0.9, 0.98, partial(open_calls, "share"), pairs=3, judged="ours"),
+        Work("calls", calls, "share of the ideal", 0.9, 0.98, partial(open_calls, "share"), judged="ours"),
         Work(
             "calls_cpu",
             calls,
@@ -71,7 +71,6 @@ def _of_servers() -> list[Work]:
             3,
             1,
             partial(open_calls, "cpu_ms"),
-            pairs=3,
             better="less",
             judged="ours",
         ),
@@ -80,7 +79,7 @@ def _of_servers() -> list[Work]:
 
 
 def _big_runs() -> list[Work]:
-    seconds = {"unit": "s", "pairs": 3, "better": "less", "judged": "ours"}
+    seconds = {"unit": "s", "better": "less", "judged": "ours"}
     return [
         Work(
             "loading",
