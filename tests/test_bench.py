@@ -125,5 +125,6 @@ def test_the_page_shows_what_was_measured_or_that_nothing_was(tmp_path, monkeypa
     assert command._page(tmp_path, Lines()) == 0
     page = (folder / "13_bench" / "report.html").read_text()
     assert ("2 works measured" in page) if rows else ("Run `make bench`" in page)
+    assert page.count("<img") == 1  # each figure once; how costs grow was not measured
     table = pd.read_csv(folder / "13_bench" / "tables" / "bench.csv")
     assert table["work"].tolist() == ["toy", "alone"][:rows]

@@ -21,10 +21,19 @@ def bench_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return frame
 
 
+def works_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """What each row did, in words; load: before and after, in processes waiting for the CPU; wall_s: of all of it."""
+    frame = pd.DataFrame(rows, columns=["work", "does", "note", "load", "wall_s"])
+    frame["load"] = [", ".join(f"{load:.1f}" for load in row["load"]) for row in rows]
+    frame["wall_s"] = [round(row["wall_s"]) for row in rows]
+    return frame
+
+
 def bench_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Ratio to the peer for every work that has one, with its least and largest pair and what is asked; log axis."""
     shown = [row for row in rows if row["ratio"] is not None][::-1]
     fig, ax = plt.subplots(figsize=(8, 0.55 * len(shown) + 1.6))
+    plt.close(fig)  # a notebook draws whatever is open once more
     for place, row in enumerate(shown):
         low, high = _ends(row)
         ax.plot([low, high], [place, place], color=OURS, linewidth=2)
@@ -60,6 +69,7 @@ def growth_figure(frame: pd.DataFrame) -> Figure:
     panels = list(frame.groupby(["curve", "unit"], sort=False))
     rows = max(1, -(-len(panels) // PANELS_A_ROW))
     fig, axes = plt.subplots(rows, PANELS_A_ROW, figsize=(9.5, 2.3 * rows + 1), squeeze=False)
+    plt.close(fig)
     for ax, (_, points) in zip(axes.flat, panels, strict=False):
         ax.plot(points["x"], points["value"], "o-", color=OURS, markersize=4)
         ax.set_xlim(0, 1.05 * points["x"].max())
