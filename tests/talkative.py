@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -39,6 +40,16 @@ def make_adapter(folder: Path, out: Path, seed: int) -> Path:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
     carried.save_pretrained(out)
     return out
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_talkative(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def adapter(folder, tmp_path_factory):
+    return make_adapter(folder, tmp_path_factory.mktemp("adapter"), seed=1)
 
 
 def ask(model, *texts, sampling=GREEDY, adapter=None, seeds=None):

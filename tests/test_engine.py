@@ -4,21 +4,14 @@ import asyncio
 import threading
 
 import pytest
-from talkative import GREEDY, TEXTS, ask, make_adapter, save_talkative
+import talkative
+from talkative import GREEDY, TEXTS, ask
 
 from sotopia_pi.models import local_model
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.seam import Message, Request, Sampling
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_talkative(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def adapter(folder, tmp_path_factory):
-    return make_adapter(folder, tmp_path_factory.mktemp("adapter"), seed=1)
+folder, adapter = talkative.folder, talkative.adapter
 
 
 def test_an_error_in_the_models_thread_reaches_the_caller_and_the_thread_lives_on(folder):

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+import talkative
 import torch
 from peft import PeftModel
-from talkative import GREEDY, TEXTS, ask, make_adapter, save_talkative
+from talkative import GREEDY, TEXTS, ask, make_adapter
 from toy_talk import task
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -18,15 +19,7 @@ from sotopia_pi.models.slots import SHORT_CHUNK
 from sotopia_pi.models.weights import WeightsError, prepare
 from sotopia_pi.world.episode import EpisodePlan, Rules, play
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_talkative(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def adapter(folder, tmp_path_factory):
-    return make_adapter(folder, tmp_path_factory.mktemp("adapter"), seed=1)
+folder, adapter = talkative.folder, talkative.adapter
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,12 @@
 """The most memory this process ever held."""
 
+import re
 import resource
 import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
-_HIGH_WATER = "VmHWM:"
+HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 def peak_rss_mib() -> float:
@@ -14,9 +15,7 @@ def peak_rss_mib() -> float:
     The trap: on Linux `ru_maxrss` begins with what the process that started this one held, and so tells a small child
     of a big parent the parent's memory. The kernel's own high-water mark begins with the program.
     """
-    if STATUS.is_file():
-        marks = (line.split() for line in STATUS.read_text().splitlines() if line.startswith(_HIGH_WATER))
-        for _, kib, _ in marks:
-            return int(kib) / 1024
+    if STATUS.is_file() and (found := HIGH_WATER.search(STATUS.read_text())):
+        return int(found[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == "darwin" else 1024)

@@ -14,13 +14,13 @@ from sotopia_pi.store.run_card import CARD
 def open_report(first: Path | None, run: str = "laptop") -> Iterator[Contest]:
     """Seconds of a run that is there, against those in the card of an earlier version's run: the stages both have.
 
-    first: that card, a `run.json`; what that version could not complete is left out on both sides. Raises Skipped where
-    a card is missing, ours has a stage that is not complete, or there is none in common.
+    first: that card, a `run.json`; what either could not complete is left out on both sides, and the note names what is
+    compared. Raises Skipped where a card is missing or there is no complete stage in common.
     """
     ours = project_root() / "outputs" / run / CARD
     if first is None:
         raise Skipped("name the run card of its first version with --first FILE")
-    now, then = stage_seconds(ours), stage_seconds(first, all_of_them=False)
+    now, then = stage_seconds(ours), stage_seconds(first)
     both = sorted(now.keys() & then.keys())
     if not both:
         raise Skipped(f"{ours} and {first} have no complete stage in common")
@@ -32,12 +32,9 @@ def open_report(first: Path | None, run: str = "laptop") -> Iterator[Contest]:
     )
 
 
-def stage_seconds(card: Path, all_of_them: bool = True) -> dict[str, float]:
-    """Wall seconds of the complete stages in a run card. Raises Skipped, by default also where one is not complete."""
+def stage_seconds(card: Path) -> dict[str, float]:
+    """Wall seconds of the complete stages in a run card. Raises Skipped."""
     if not card.is_file():
         raise Skipped(f"{card} is not there; `make report` writes one")
     stages = json.loads(card.read_text())["stages"]
-    missing = [name for name, entry in stages.items() if entry["status"] != "complete"]
-    if missing and all_of_them:
-        raise Skipped(f"{card}: {', '.join(missing)} not complete")
-    return {name: entry["wall_s"] for name, entry in stages.items() if name not in missing}
+    return {name: entry["wall_s"] for name, entry in stages.items() if entry["status"] == "complete"}
