@@ -15,7 +15,7 @@ from sotopia_pi.models.llm_policy import LLMPolicy
 from sotopia_pi.models.local_model import ContextTooLong, LocalModel
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.models.seam import Message, Request, Sampling
-from sotopia_pi.models.slots import SHORT_CHUNK
+from sotopia_pi.models.slots import BLOCK
 from sotopia_pi.models.weights import WeightsError, prepare
 from sotopia_pi.world.episode import EpisodePlan, Rules, play
 
@@ -219,9 +219,9 @@ def test_retraining_an_adapter_changes_the_digest(model, folder, tmp_path):
         model.add_adapter("none", tmp_path)
 
 
-@pytest.mark.parametrize("n_tokens", [SHORT_CHUNK, SHORT_CHUNK + 1])
+@pytest.mark.parametrize("n_tokens", [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5])
 def test_pieces_of_any_length_are_attended_to_alike(model, folder, n_tokens):
-    """By plain products the short ones, by the library's kernel the long ones."""
+    """Within one block, and over several."""
     text = "a" * (n_tokens - len(prompt_ids(model, Message("user", ""))))
     ids = prompt_ids(model, Message("user", text))
     assert len(ids) == n_tokens and ask(model, text)[0].token_ids == generated(folder, ids)

@@ -28,3 +28,8 @@ def fast_dtype(dtype: str = "auto") -> str:
 def own_device() -> str:
     """Where this process computes: its own graphics card (LOCAL_RANK, the first without one), or the CPU."""
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+
+def own_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

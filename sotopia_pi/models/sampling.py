@@ -7,9 +7,6 @@ import torch
 
 from sotopia_pi.models.seam import Sampling
 
-LIKELY = 256
-"""How many of the likeliest tokens are looked at first for top_p; all are sorted where their mass does not reach it."""
-
 BLOCK = 256
 """Tokens of the vocabulary whose shares are summed together when a token is looked up."""
 
@@ -29,15 +26,14 @@ def draw(logits: torch.Tensor, samplings: Sequence[Sampling], seeds: Sequence[tu
     if not warm:
         return tokens
     temperatures = torch.tensor([samplings[row].temperature for row in warm])
-    shares = torch.softmax(logits[warm].float() / temperatures[:, None], dim=-1)
+    shares = torch.softmax(logits[warm].float().div_(temperatures[:, None]), dim=-1)
     points = [float(np.random.default_rng(seeds[row]).random()) for row in warm]
     whole = [k for k, row in enumerate(warm) if samplings[row].top_p == 1]
     for k, token in zip(whole, _from_all(shares[whole], [points[k] for k in whole]), strict=True):
         tokens[warm[k]] = token
-    nuclear = [k for k, row in enumerate(warm) if samplings[row].top_p < 1]
-    likely = shares[nuclear].topk(min(LIKELY, shares.shape[1]), dim=-1) if nuclear else ((), ())
-    for k, some, ids in zip(nuclear, *likely, strict=True):
-        tokens[warm[k]] = _from_nucleus(shares[k], some, ids, samplings[warm[k]].top_p, points[k])
+    for k, row in enumerate(warm):
+        if samplings[row].top_p < 1:
+            tokens[row] = _from_nucleus(shares[k].numpy(), samplings[row].top_p, points[k])
     return tokens
 
 
@@ -68,11 +64,14 @@ def _passing(mass: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.
     return place[:, 0], at - before[:, 0]
 
 
-def _from_nucleus(shares: torch.Tensor, likely: torch.Tensor, tokens: torch.Tensor, top_p: float, point: float) -> int:
-    """A token of the smallest set of likeliest tokens whose shares reach top_p. likely, tokens: the first of them."""
-    if likely.sum() < top_p:
-        likely, tokens = shares.sort(descending=True, stable=True)
-    passed = likely.double().cumsum(dim=0)
-    size = min(int(torch.searchsorted(passed, top_p)) + 1, len(passed))
-    at = torch.searchsorted(passed[:size], point * float(passed[size - 1]), right=True)
-    return int(tokens[min(int(at), size - 1)])
+def _from_nucleus(shares: np.ndarray, top_p: float, point: float) -> int:
+    """A token of the smallest set of likeliest tokens whose shares [vocabulary] reach top_p.
+
+    Only tokens with their part of what may be left out need be sorted: all others together have less than 1 - top_p.
+    """
+    able = np.flatnonzero(shares >= (1 - top_p) / (2 * len(shares)))  # half: shares add up to 1 by rounding alone
+    likely = able[np.argsort(-shares[able], kind="stable")]
+    passed = np.cumsum(shares[likely], dtype=np.float64)
+    size = min(int(np.searchsorted(passed, top_p)) + 1, len(passed))
+    at = int(np.searchsorted(passed[:size], point * passed[size - 1], side="right"))
+    return int(likely[min(at, size - 1)])

@@ -99,7 +99,7 @@ class Company:
 
         if self._local is None:
             sizes = {setting: self._params[setting] for setting in ("dtype", "max_batch", "max_context", "exact")}
-            self._local = LocalModel(prepare(self._params["model"]), **sizes)
+            self._local = LocalModel(prepare(self._params["model"]), processes=1, **sizes)  # for one talk at a time
         if adapter is not None:
             self._local.add_adapter(name, adapter)
         return self._local

@@ -12,6 +12,7 @@ from sotopia_pi.stages.examples import SFTExample
 from sotopia_pi.stages.finetune import Advances, TrainingResult, finished_training, train_adapter
 from sotopia_pi.stages.lora import LoraSettings
 from sotopia_pi.stages.ranks import ALONE, Ranks
+from sotopia_pi.stages.train_processes import n_processes, train_in_processes
 from sotopia_pi.store.items import ItemFile, write_atomically
 
 PLAN_FILE = "plan.json"
@@ -97,13 +98,18 @@ def train_as_planned(
 ) -> TrainingResult:
     """Write the plan and carry it out, or (here False) take what other processes trained after it.
 
-    Raises NotTrainedYet with the command for them while they have not.
+    Here, too, it is processes of their own that train where they are faster. Raises NotTrainedYet with the command for
+    those elsewhere while they have not, TrainingStopped where one here ended early.
     """
     plan.write(out_dir)
-    if here:
+    folder, examples = prepare(plan.model), plan.read_examples(out_dir)
+    n = n_processes(folder, examples, plan.settings) if here else 0
+    if n == 1:
         return plan.carry_out(out_dir, progress)
     start_from = out_dir / plan.start_from if plan.start_from else None
-    done = finished_training(prepare(plan.model), plan.read_examples(out_dir), plan.settings, out_dir, start_from)
+    if n and not finished_training(folder, examples, plan.settings, out_dir, start_from):
+        train_in_processes(out_dir, n, progress)
+    done = finished_training(folder, examples, plan.settings, out_dir, start_from)
     if done is None:
         raise NotTrainedYet(
             f"{out_dir}: train_here is false and this adapter is not trained yet ({len(plan.example_ids)} examples). "
