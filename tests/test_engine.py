@@ -8,6 +8,7 @@ import talkative
 from talkative import GREEDY, TEXTS, ask
 
 from sotopia_pi.models import local_model
+from sotopia_pi.models.engine import PATIENCE
 from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.seam import Message, Request, Sampling
 
@@ -89,3 +90,22 @@ def test_a_model_is_opened_in_the_thread_that_computes_with_it(folder, monkeypat
     monkeypatch.setattr(local_model, "pack_linear_maps", refuse)
     with pytest.raises(OSError, match="no room"):
         LocalModel(folder, dtype="float32")
+
+
+def test_a_small_batch_waits_for_company_but_not_for_long(folder, adapter, monkeypatch):
+    with LocalModel(folder, dtype="float32", max_batch=16, adapters={"BC": adapter}) as model:
+        steps = []
+        step = model._engine._step
+        monkeypatch.setattr(model._engine, "_step", lambda jobs, name: steps.append(name) or step(jobs, name))
+        request = Request((Message("user", TEXTS[0]),), Sampling(temperature=0, max_new_tokens=60))
+
+        async def all_of_them():
+            many = [model.chat().complete(request) for _ in range(12)]
+            return await asyncio.gather(model.chat("BC").complete(request), *many)
+
+        replies = asyncio.run(all_of_them())
+        assert [reply.usage["completion_tokens"] for reply in replies] == [60] * 13
+        beside = steps[: len(steps) - steps[::-1].index(None)]
+        alone = beside.count("BC")
+        assert beside.count(None) / (PATIENCE + 2) <= alone <= beside.count(None) / PATIENCE + 2
+        assert steps[-1] == "BC" and steps.count("BC") >= 60, "nobody is left out"

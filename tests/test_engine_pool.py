@@ -161,6 +161,7 @@ time.sleep(60)
 def test_there_are_as_many_processes_as_are_fast(folder, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(local_model, "own_cores", lambda: 3)
+    monkeypatch.setattr(local_model, "ROOM", 1)
     assert fastest_processes(folder, "cpu") == 1, "a tiny model answers before a process has started"
     with (tmp_path / "model.safetensors").open("wb") as file:
         file.truncate(local_model.SMALLEST)
@@ -168,6 +169,8 @@ def test_there_are_as_many_processes_as_are_fast(folder, tmp_path, monkeypatch):
         assert fastest_processes(tmp_path, "cuda:0") == 1
         monkeypatch.setattr(local_model, "own_cores", lambda: 64)
         assert fastest_processes(tmp_path, "cpu") == local_model.MOST_PROCESSES
+        monkeypatch.setattr(local_model, "ROOM", psutil.virtual_memory().total)
+        assert fastest_processes(tmp_path, "cpu") == 1, "memory is short"
         file.truncate(local_model.LARGEST + 1)
         assert fastest_processes(tmp_path, "cpu") == 1, "not every process can hold such a model"
     monkeypatch.setenv("OMP_NUM_THREADS", "2")

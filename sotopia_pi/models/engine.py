@@ -20,6 +20,11 @@ from sotopia_pi.models.slots import Slot, Slots, Step
 STEP_TOKENS = 512
 """Most prompt tokens computed in one step, so that short replies do not wait for a long prompt."""
 
+FEW = 4
+"""An adapter with less than a FEWth of the fullest batch waits for company..."""
+PATIENCE = 8
+"""...for at most so many steps of the others: a step of two rows takes half the time of one of thirty."""
+
 
 class ContextTooLong(ValueError):
     """A conversation does not fit the model's context. Nothing is ever cut off silently."""
@@ -101,6 +106,7 @@ class Engine:
         self._inbox: queue.SimpleQueue[Job | Callable[[], None] | None] = queue.SimpleQueue()
         self._waiting: list[Job] = []
         self._running: list[Job] = []
+        self._passed: Counter[str | None] = Counter()
         self._closed = False
         self._gate = threading.Lock()
         opened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -146,7 +152,7 @@ class Engine:
     def _answer(self) -> None:
         while self._take_in():
             self._admit()
-            for adapter in dict.fromkeys(job.adapter for job in self._running):
+            for adapter in self._due():
                 batch = [job for job in self._running if job.adapter == adapter]
                 try:
                     self._step(batch, adapter)
@@ -156,6 +162,14 @@ class Engine:
                             self._finish(job, None, error)
         for job in (*self._running, *self._waiting):
             job.settle(None, RuntimeError(f"the local model {self.name} was closed before it answered"))
+
+    def _due(self) -> list[str | None]:
+        """The adapters whose turn it is to step."""
+        running = Counter(job.adapter for job in self._running)
+        fullest = max(running.values(), default=0)
+        due = [a for a, n in running.items() if FEW * n >= fullest or self._passed[a] >= PATIENCE]
+        self._passed = Counter({a: self._passed[a] + 1 for a in running if a not in due})
+        return due
 
     def _take_in(self) -> bool:
         """Move what was asked to the waiting list; sleep when there is nothing to do. False when it is time to end."""

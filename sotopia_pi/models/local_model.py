@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
@@ -33,7 +34,11 @@ SMALLEST, LARGEST = 64 * 1024**2, 2 * 1024**3
 
 MOST_PROCESSES = 4
 
-UNEVEN = 1.5
+ROOM = 4 * 1024**3
+"""Bytes of free memory that a process should find: its weights, those of two adapters, and its slots when all are full
+of long conversations."""
+
+UNEVEN = 1.25
 """How many times its even share of the slots each of several processes has: conversations go where there is time."""
 
 
@@ -238,13 +243,13 @@ def fastest_processes(folder: Path, device: str) -> int:
     """How many processes answer many conversations fastest.
 
     On a processor one a core, up to four: two of one core each played 310 tokens a second where one of two cores played
-    250 (SmolLM2-135M, 32 episodes each). One on a graphics card, for tiny and for large models, and where
-    OMP_NUM_THREADS was set by hand.
+    250 (SmolLM2-135M, 32 episodes each). Fewer where memory is short, one on a graphics card, for tiny and for large
+    models, and where OMP_NUM_THREADS was set by hand.
     """
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if device != "cpu" or "OMP_NUM_THREADS" in os.environ or not SMALLEST <= size <= LARGEST:
         return 1
-    return min(own_cores(), MOST_PROCESSES)
+    return max(1, min(own_cores(), MOST_PROCESSES, psutil.virtual_memory().available // ROOM))
 
 
 def _longest(config: Any) -> int:
