@@ -21,9 +21,9 @@ from sotopia_pi.models.render import Renderer
 BLOCK = 64
 """Characters of a conversation that are recognised together."""
 
-WAIT_BLOCKS = 1
+WAIT_BLOCKS = 0.5
 """What a reply under way in a process counts against it, in blocks of a prompt to be read anew. Replies under way go on
-together, so that one more takes little; at 8, a process often read 500 tokens of examples that the other had read."""
+together, so that one more takes little; at 8, a process often read examples that the other had read."""
 
 BLOCKS_A_ROW = 32
 """Blocks remembered for each conversation that a process has room for."""
