@@ -16,6 +16,7 @@ from talkative import GREEDY, TEXTS, ask
 
 from sotopia_pi.models import local_model
 from sotopia_pi.models.engine import ContextTooLong
+from sotopia_pi.models.engine_pool import _sendable
 from sotopia_pi.models.local_model import LocalModel, fastest_processes
 from sotopia_pi.models.seam import Message, Request, Sampling
 
@@ -49,6 +50,12 @@ def test_two_processes_answer_as_one_does(folder, adapter, pooled):
                 assert asked[0] == pytest.approx(asked[1], abs=1e-4)
     drawn = Sampling(temperature=1, top_p=0.9, max_new_tokens=12)
     assert ask(pooled, *TEXTS, sampling=drawn, seeds=[5] * 4) == ask(pooled, *TEXTS, sampling=drawn, seeds=[5] * 4)
+
+
+def test_interrupting_a_cell_does_not_reach_the_processes(pooled):
+    """Jupyter sends the signal to the kernel's whole group."""
+    groups = {os.getpgid(worker.process.pid) for worker in pooled._engine._workers}
+    assert len(groups) == 2 and os.getpgid(0) not in groups
 
 
 def test_a_reply_comes_piece_by_piece(pooled):
@@ -85,6 +92,19 @@ def test_what_goes_wrong_in_a_process_is_raised_here(pooled, tmp_path):
     with pytest.raises(ValueError, match="adapter_config"):
         pooled.add_adapter("none", tmp_path)
     assert "none" not in pooled._engine.digests and ask(pooled, "Hi")[0].token_ids
+
+
+class Picky(Exception):
+    """An error that cannot be put together again from what it was told."""
+
+    def __init__(self, what, why):
+        super().__init__(f"{what}: {why}")
+
+
+def test_an_error_that_cannot_travel_is_sent_in_words():
+    sent = _sendable(Picky("the lamp", "too dear"))
+    assert isinstance(sent, RuntimeError) and str(sent) == "Picky: the lamp: too dear"
+    assert _sendable(None) is None and isinstance(_sendable(ContextTooLong("long")), ContextTooLong)
 
 
 def test_nobody_computes_what_nobody_waits_for(pooled):

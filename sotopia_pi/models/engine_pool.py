@@ -1,6 +1,7 @@
 """Engines in processes of their own, one a core: what computes on one core never waits for another in mid-operation."""
 
 import os
+import pickle
 import queue
 import socket
 import subprocess
@@ -72,8 +73,10 @@ class EnginePool:
         self._count = 0
         self._closed = False
         self._gate = threading.Lock()
-        self._workers = [_start(settings, max(1, own_cores() // n)) for _ in range(n)]
+        self._workers: list[_Worker] = []
         try:
+            for _ in range(n):
+                self._workers.append(_start(settings, max(1, own_cores() // n)))
             for worker in self._workers:
                 self._opened(worker)
         except BaseException:
@@ -198,6 +201,7 @@ def _start(settings: Mapping[str, Any], threads: int) -> _Worker:
         stdin=subprocess.DEVNULL,
         stdout=said,
         stderr=said,
+        start_new_session=True,  # Jupyter interrupts a kernel's whole group, and the model outlives the cell
     )
     theirs.close()
     connection = Connection(ours.detach())
@@ -219,6 +223,15 @@ def _n_known(worker: _Worker, blocks: list[int]) -> int:
     return next((n for n, block in enumerate(blocks) if block not in worker.known), len(blocks))
 
 
+def _sendable(error: BaseException | None) -> BaseException | None:
+    """The error itself, or its words where it would not arrive as it was."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 (whatever its class does when it is taken apart and put together)
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
 def main() -> None:
     """One of the processes; it answers until the other end of its connection closes."""
     from sotopia_pi.models.local_model import LocalModel
@@ -228,12 +241,12 @@ def main() -> None:
 
     def answer(number: int, said: list[int] | None, result: Any, error: BaseException | None) -> None:
         with sending:
-            connection.send((number, said, result, error))
+            connection.send((number, said, result, _sendable(error)))
 
     try:
         model = LocalModel(**connection.recv(), processes=1)
     except Exception as error:  # noqa: BLE001 (raised again in the constructor of the pool)
-        connection.send(error)
+        connection.send(_sendable(error))
         return
     connection.send(None)
     while True:

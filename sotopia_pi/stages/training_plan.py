@@ -12,7 +12,6 @@ from sotopia_pi.stages.examples import SFTExample
 from sotopia_pi.stages.finetune import Advances, TrainingResult, finished_training, train_adapter
 from sotopia_pi.stages.lora import LoraSettings
 from sotopia_pi.stages.ranks import ALONE, Ranks
-from sotopia_pi.stages.train_processes import n_processes, train_in_processes
 from sotopia_pi.store.items import ItemFile, write_atomically
 
 PLAN_FILE = "plan.json"
@@ -98,18 +97,13 @@ def train_as_planned(
 ) -> TrainingResult:
     """Write the plan and carry it out, or (here False) take what other processes trained after it.
 
-    Here, too, it is processes of their own that train where they are faster. Raises NotTrainedYet with the command for
-    those elsewhere while they have not, TrainingStopped where one here ended early.
+    Raises NotTrainedYet with the command for them while they have not.
     """
     plan.write(out_dir)
-    folder, examples = prepare(plan.model), plan.read_examples(out_dir)
-    n = n_processes(folder, examples, plan.settings) if here else 0
-    if n == 1:
+    if here:
         return plan.carry_out(out_dir, progress)
     start_from = out_dir / plan.start_from if plan.start_from else None
-    if n and not finished_training(folder, examples, plan.settings, out_dir, start_from):
-        train_in_processes(out_dir, n, progress)
-    done = finished_training(folder, examples, plan.settings, out_dir, start_from)
+    done = finished_training(prepare(plan.model), plan.read_examples(out_dir), plan.settings, out_dir, start_from)
     if done is None:
         raise NotTrainedYet(
             f"{out_dir}: train_here is false and this adapter is not trained yet ({len(plan.example_ids)} examples). "

@@ -85,13 +85,13 @@ def results(sizes: tuple[int, ...] = RUN_SIZES) -> Iterator[tuple[float, dict[st
 
 
 def _tokens_per_second(name: str, episodes: int) -> dict[str, float]:
-    with LocalModel(prepare(name), max_batch=episodes) as model:
+    with LocalModel(prepare(name), max_batch=episodes, processes=1) as model:
         played = play_episodes(model, episodes, TURNS_AT_ONCE)
     return {"tokens/s": played.tokens / played.seconds}
 
 
 def _seconds_by_turn(name: str, episodes: int, turns: int) -> dict[str, float]:
-    with LocalModel(prepare(name), max_batch=episodes) as model:
+    with LocalModel(prepare(name), max_batch=episodes, processes=1) as model:
         played = play_episodes(model, episodes, turns)
     by_turn = [[call.reply.latency_s for call in calls] for calls in played.turns()]
     return {f"turn {turn}": float(np.mean(seconds)) for turn, seconds in enumerate(by_turn)}
