@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+import psutil
 import pytest
 import talkative
 from talkative import GREEDY, TEXTS, ask
@@ -37,9 +38,12 @@ def test_a_request_that_nobody_waits_for_any_more_gives_its_slot_back(folder):
         assert asyncio.run(give_up_and_ask_again(model.chat())).usage["completion_tokens"] <= 12
 
 
-def test_a_closed_model_has_no_thread_and_says_that_it_is_closed(folder):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_closed_model_has_no_thread_and_no_process_and_says_that_it_is_closed(folder, processes):
     before = [t.name for t in threading.enumerate()].count("local-model")
-    model = LocalModel(folder, dtype="float32")
+    others = set(psutil.Process().children())
+    model = LocalModel(folder, dtype="float32", processes=processes)
+    assert len(set(psutil.Process().children()) - others) == (processes if processes > 1 else 0)
     chat = model.chat()
 
     async def ask_and_close():
@@ -52,6 +56,7 @@ def test_a_closed_model_has_no_thread_and_says_that_it_is_closed(folder):
 
     asyncio.run(ask_and_close())
     assert [t.name for t in threading.enumerate()].count("local-model") == before
+    assert set(psutil.Process().children()) <= others
     with pytest.raises(RuntimeError, match="is closed"):
         asyncio.run(chat.complete(Request((Message("user", "Hi"),))))
 

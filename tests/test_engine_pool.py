@@ -48,8 +48,9 @@ def test_two_processes_answer_as_one_does(folder, adapter, pooled):
             for ask_for in ("choice_logprobs", "text_logprobs"):
                 asked = [asyncio.run(getattr(m.chat(name), ask_for)(letters, (" A", " Bee"))) for m in (pooled, alone)]
                 assert asked[0] == pytest.approx(asked[1], abs=1e-4)
-    drawn = Sampling(temperature=1, top_p=0.9, max_new_tokens=12)
-    assert ask(pooled, *TEXTS, sampling=drawn, seeds=[5] * 4) == ask(pooled, *TEXTS, sampling=drawn, seeds=[5] * 4)
+            drawn = {"sampling": Sampling(temperature=1, top_p=0.9, max_new_tokens=12), "seeds": [5] * 4}
+            ours, theirs = (ask(model, *TEXTS, adapter=name, **drawn) for model in (pooled, alone))
+            assert [reply.token_ids for reply in ours] == [reply.token_ids for reply in theirs]
 
 
 def test_interrupting_a_cell_does_not_reach_the_processes(pooled):
@@ -68,13 +69,13 @@ def test_a_reply_comes_piece_by_piece(pooled):
 
 def test_conversations_are_spread_and_each_goes_on_where_it_began(pooled):
     async def talk(k: int) -> list[int]:
-        messages, cached = [Message("system", f"{k} is a person who likes lamps, chairs and old tables. " * 5)], []
+        messages, anew = [Message("system", f"{k} is a person who likes lamps, chairs and old tables. " * 5)], []
         for turn in range(4):
             messages.append(Message("user", f"Turn {turn}: what do you say to that?"))
             reply = await pooled.chat().complete(Request(tuple(messages), GREEDY))
             messages.append(Message("assistant", reply.text, reply.token_ids))
-            cached.append(reply.usage["prompt_tokens"] - reply.usage["cached_tokens"])
-        return cached
+            anew.append(reply.usage["prompt_tokens"] - reply.usage["cached_tokens"])
+        return anew
 
     async def all_of_them():
         return await asyncio.gather(*(talk(k) for k in range(8)))
@@ -107,7 +108,11 @@ def test_an_error_that_cannot_travel_is_sent_in_words():
     assert _sendable(None) is None and isinstance(_sendable(ContextTooLong("long")), ContextTooLong)
 
 
-def test_nobody_computes_what_nobody_waits_for(pooled):
+def test_nobody_computes_what_nobody_waits_for(pooled, monkeypatch):
+    ends = []
+    take = pooled._engine._take
+    monkeypatch.setattr(pooled._engine, "_take", lambda *given: ends.append(given[3:]) or take(*given))
+
     async def give_up():
         asked = [asyncio.create_task(pooled.chat().complete(LONG)) for _ in range(4)]
         await asyncio.sleep(0.1)
@@ -116,23 +121,7 @@ def test_nobody_computes_what_nobody_waits_for(pooled):
 
     asyncio.run(give_up())
     assert wait_until(lambda: not any(worker.calls for worker in pooled._engine._workers))
-
-
-def test_closing_ends_the_processes_and_says_so(folder):
-    model = LocalModel(folder, dtype="float32", processes=2)
-    chat, processes = model.chat(), [worker.process for worker in model._engine._workers]
-
-    async def ask_and_close():
-        asked = asyncio.create_task(chat.complete(LONG))
-        await asyncio.sleep(0.05)
-        await asyncio.to_thread(model.close)
-        with pytest.raises(RuntimeError, match="closed before it answered"):
-            await asked
-
-    asyncio.run(ask_and_close())
-    assert all(process.poll() is not None for process in processes)
-    with pytest.raises(RuntimeError, match="is closed"):
-        asyncio.run(chat.complete(LONG))
+    assert ends == [(None, None)] * 4, "a process went on to the end of a reply"
 
 
 def test_a_process_that_dies_is_told_of(folder):
@@ -176,6 +165,11 @@ time.sleep(60)
     opener.send_signal(signal.SIGKILL)
     opener.wait()
     assert wait_until(lambda: not any(map(psutil.pid_exists, pids)))
+
+
+def test_what_is_to_be_exact_is_computed_by_one_process(folder):
+    with LocalModel(folder, exact=True, processes=2) as model:
+        assert model.processes == 1
 
 
 def test_there_are_as_many_processes_as_are_fast(folder, tmp_path, monkeypatch):

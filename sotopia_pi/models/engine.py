@@ -7,11 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from sotopia_pi.models.adapters import carrying
+from sotopia_pi.models.adapters import carrying, merged_weights
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.models.sampling import draw
 from sotopia_pi.models.seam import Reply, Request
@@ -122,6 +124,13 @@ class Engine:
                 raise RuntimeError(f"the local model {self.name} is closed; open it again to ask it")
             self._inbox.put(item)
 
+    def add_adapter(self, name: str, folder: Path, digest: str) -> None:
+        """Load a LoRA adapter under a name, and wait for it. Raises AdapterError."""
+        done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self.put(partial(self._load_adapter, name, folder, digest, done))
+        if error := done.get():
+            raise error
+
     def close(self) -> None:
         """End the thread; jobs still in flight get a RuntimeError."""
         with self._gate:
@@ -162,6 +171,15 @@ class Engine:
                             self._finish(job, None, error)
         for job in (*self._running, *self._waiting):
             job.settle(None, RuntimeError(f"the local model {self.name} was closed before it answered"))
+
+    def _load_adapter(self, name: str, folder: Path, digest: str, done: queue.SimpleQueue) -> None:
+        try:
+            self.merged[name] = merged_weights(self.model, folder)
+            self.digests[name] = digest
+        except Exception as error:  # noqa: BLE001 (raised again in the caller's thread)
+            done.put(error)
+        else:
+            done.put(None)
 
     def _due(self) -> list[str | None]:
         """The adapters whose turn it is to step."""

@@ -62,8 +62,8 @@ class EnginePool:
     """Hands each job to the process that is done with it soonest: one that knows how the conversation began, or one
     with less to do.
 
-    It takes the place of an `Engine`: `put`, `close`, `digests` and `renderer` are the same. settings: arguments of
-    `LocalModel`, which each process opens for itself; what that raises, the constructor raises.
+    It takes the place of an `Engine`: `put`, `add_adapter`, `close`, `digests` and `renderer` are the same.
+    settings: arguments of `LocalModel`, which each process opens for itself; what that raises, the constructor raises.
     """
 
     def __init__(self, n: int, settings: Mapping[str, Any], renderer: Renderer):
@@ -104,7 +104,7 @@ class EnginePool:
             number = self._expect(worker, _Call(job.settle, job.cancelled, job.said))
         self._send(worker, "job", number, job.request, job.adapter, job.choices, job.bare, job.said is not None)
 
-    def add_adapter(self, name: str, folder: Path) -> None:
+    def add_adapter(self, name: str, folder: Path, digest: str) -> None:
         """Let every process load an adapter, and wait for them. Raises what one of them raised."""
         outcomes: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         for worker in self._workers:
@@ -114,6 +114,7 @@ class EnginePool:
         errors = [outcomes.get() for _ in self._workers]
         for error in filter(None, errors):
             raise error
+        self.digests[name] = digest
 
     def close(self) -> None:
         """End the processes; jobs still in flight get a RuntimeError."""

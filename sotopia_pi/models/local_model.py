@@ -3,7 +3,6 @@
 import asyncio
 import math
 import os
-import queue
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from sotopia_pi.models.adapters import adapter_digest, merged_weights
+from sotopia_pi.models.adapters import adapter_digest
 from sotopia_pi.models.engine import ContextTooLong, Engine, Job
 from sotopia_pi.models.engine_pool import EnginePool
 from sotopia_pi.models.memory import keep_freed_memory
@@ -80,7 +79,7 @@ class LocalModel:
         self.max_context = min(max_context, _longest(AutoConfig.from_pretrained(self.folder)))
         default = (4 if self.device == "cpu" else 2) * max_batch
         rows = 1 if exact else max(slots or default, max_batch)
-        self.processes = processes or (1 if exact else fastest_processes(self.folder, self.device))
+        self.processes = 1 if exact else processes or fastest_processes(self.folder, self.device)
         self._engine: Engine | EnginePool
         if self.processes == 1:
             batch = 1 if exact else max_batch
@@ -118,15 +117,7 @@ class LocalModel:
 
         Raises AdapterError.
         """
-        if isinstance(self._engine, EnginePool):
-            self._engine.add_adapter(name, Path(folder))
-            self._engine.digests[name] = self._digest_with(Path(folder))
-            return
-        done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        self._engine.put(partial(self._load_adapter, name, Path(folder), done))
-        error = done.get()
-        if error is not None:
-            raise error
+        self._engine.add_adapter(name, Path(folder), self._digest_with(Path(folder)))
 
     def put(self, job: Job) -> None:
         """Hand in a job as `LocalChat` makes them."""
@@ -150,16 +141,6 @@ class LocalModel:
         if adapter:
             parts["adapter"] = adapter_digest(adapter)
         return content_id("model", parts)
-
-    def _load_adapter(self, name: str, folder: Path, done: queue.SimpleQueue) -> None:
-        try:
-            digest = self._digest_with(folder)
-            self._engine.merged[name] = merged_weights(self._engine.model, folder)
-            self._engine.digests[name] = digest
-        except Exception as error:  # noqa: BLE001 (raised again in the caller's thread)
-            done.put(error)
-        else:
-            done.put(None)
 
 
 @dataclass(frozen=True)
@@ -242,9 +223,9 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable, *arguments: Any) 
 def fastest_processes(folder: Path, device: str) -> int:
     """How many processes answer many conversations fastest.
 
-    On a processor one a core, up to four: two of one core each played 310 tokens a second where one of two cores played
-    250 (SmolLM2-135M, 32 episodes each). Fewer where memory is short, one on a graphics card, for tiny and for large
-    models, and where OMP_NUM_THREADS was set by hand.
+    On a processor one a core, up to four: two of one core each played 350 tokens a second where one of two cores played
+    287 (SmolLM2-135M, 64 episodes; of 32, 291 and 305 where one played 261 and 243). Fewer where memory is short, one
+    on a graphics card, for tiny and for large models, and where OMP_NUM_THREADS was set by hand.
     """
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if device != "cpu" or "OMP_NUM_THREADS" in os.environ or not SMALLEST <= size <= LARGEST:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 ATTENTION = "sotopia_slots"
@@ -48,12 +48,15 @@ class Slots:
     """Keys and values of up to `rows` conversations, each with room for `capacity` tokens, preallocated.
 
     In main memory untouched rows cost nothing: pages become resident when they are first written.
+    by_products: whether pieces of several tokens are attended to by plain products, as is fastest on a processor, or by
+    the library's kernel.
     """
 
     def __init__(self, config, rows: int, capacity: int, dtype: torch.dtype, device: str = "cpu"):
         heads = config.num_key_value_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.capacity, self.dtype, self.device = capacity, dtype, device
+        self.by_products = device == "cpu"
         shape = (rows, heads, capacity, size)
         self.keys = [_zeros(shape, dtype, device) for _ in range(config.num_hidden_layers)]
         self.values = [_zeros(shape, dtype, device) for _ in range(config.num_hidden_layers)]
@@ -204,26 +207,34 @@ class Step:
             self._attend_chunk(chunk, query[0], keys[chunk.row], values[chunk.row], scale, out[0])
         return out
 
-    def _attend_chunk(self, chunk, query, keys, values, scale, out) -> None:
+    def _attend_chunk(
+        self,
+        chunk: _Chunk,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        scale: float,
+        out: torch.Tensor,
+    ) -> None:
         """Fill the chunk's part of `out` [tokens, query heads, size], from a row's keys and values [heads, room, size].
 
-        A block of queries at a time, over the keys that they may see, as in training; a graphics card has its own ways.
+        A block of queries at a time, over the keys that they may see, as in training.
         """
         heads, n_queries = keys.shape[0], query.shape[0] // keys.shape[0]
         for first in range(chunk.tokens.start, chunk.tokens.stop, BLOCK):
             tokens = slice(first, min(first + BLOCK, chunk.tokens.stop))
             n, length = tokens.stop - first, chunk.past + tokens.stop - chunk.tokens.start
             asked, k, v = query[:, tokens], keys[:, :length], values[:, :length]
-            if keys.device.type != "cpu":
-                mask = torch.nn.functional.pad(self._later[:n, :n], (length - n, 0))
-                found = scaled_dot_product_attention(
-                    asked[None], k[None], v[None], attn_mask=mask, scale=scale, enable_gqa=n_queries > 1
-                )[0]
-            else:
+            if self._slots.by_products:
                 scores = torch.bmm((asked * scale).reshape(heads, -1, k.shape[2]), k.transpose(1, 2))
                 scores = scores.view(heads, n_queries, n, length)
                 scores[..., length - n :] += self._later[:n, :n]
                 found = torch.bmm(torch.softmax(scores, dim=-1).view(heads, -1, length), v)
+            else:
+                mask = pad(self._later[:n, :n], (length - n, 0))
+                found = scaled_dot_product_attention(
+                    asked[None], k[None], v[None], attn_mask=mask, scale=scale, enable_gqa=n_queries > 1
+                )
             out[tokens] = found.view(-1, n, k.shape[2]).transpose(0, 1)
 
     def _neighbours(self, slots: list[Slot]) -> Iterator[_Run]:

@@ -1,6 +1,6 @@
 """How costs grow: with episodes at once, with the length of a dialogue, of what is trained on, and of a run.
 
-What is measured runs in processes of their own, so that each has its own peak memory.
+What is measured runs in processes of their own, so that each has its own peak memory; the model plays in that one.
 """
 
 import tempfile
