@@ -219,12 +219,12 @@ def test_retraining_an_adapter_changes_the_digest(model, folder, tmp_path):
         model.add_adapter("none", tmp_path)
 
 
-@pytest.mark.parametrize("by_products", [True, False])
+@pytest.mark.parametrize("on_processor", [True, False])
 @pytest.mark.parametrize("n_tokens", [BLOCK, 2 * BLOCK + 5])
-def test_pieces_of_any_length_are_attended_to_alike(model, folder, n_tokens, by_products, monkeypatch):
+def test_pieces_of_any_length_are_attended_to_alike(model, folder, n_tokens, on_processor, monkeypatch):
     """Within one block and over several, as a processor does it and as a graphics card."""
     monkeypatch.setattr(model._engine, "_remember", False)
-    monkeypatch.setattr(model._engine._slots, "by_products", by_products)
+    monkeypatch.setattr(model._engine._slots, "on_processor", on_processor)
     text = "a" * (n_tokens - len(prompt_ids(model, Message("user", ""))))
     ids = prompt_ids(model, Message("user", text))
     assert len(ids) == n_tokens and ask(model, text)[0].token_ids == generated(folder, ids)

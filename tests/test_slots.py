@@ -38,6 +38,7 @@ def test_nothing_is_shared_between_adapters(config):
 
 def test_slots_stepped_together_are_moved_into_neighbouring_rows_with_all_they_hold(config):
     slots = Slots(config, rows=9, capacity=16, dtype=torch.float32)
+    slots.on_processor = False
     held = [slots.take([n], "BC", reuse=False) for n in range(9)]
     for slot in held:
         slot.tokens = [slot.row] * (slot.row + 2)

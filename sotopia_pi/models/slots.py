@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
+
+from sotopia_pi.models.decode_attention import attend_last
 
 ATTENTION = "sotopia_slots"
 """Name under which the attention below is known to transformers."""
@@ -26,8 +29,9 @@ BLOCK = 128
 took 0.55 of the time of scaled_dot_product_attention, 512 at the beginning 0.29 of it."""
 
 FEW_PIECES = 2
-"""Sequences that are stepped together may lie in so many groups of neighbouring rows; in more, they are moved together.
-A further group costs a few small operations a layer at every step, a move the copying of a conversation once."""
+"""Sequences that are stepped together on a graphics card may lie in so many groups of neighbouring rows; in more, they
+are moved together. A further group costs a few small operations a layer at every step, a move the copying of a
+conversation once. On a processor they are read where they lie."""
 
 
 @dataclass
@@ -48,15 +52,14 @@ class Slots:
     """Keys and values of up to `rows` conversations, each with room for `capacity` tokens, preallocated.
 
     In main memory untouched rows cost nothing: pages become resident when they are first written.
-    by_products: whether pieces of several tokens are attended to by plain products, as is fastest on a processor, or by
-    the library's kernel.
+    on_processor: whether attention goes the way that is fastest on a processor, or that on a graphics card.
     """
 
     def __init__(self, config, rows: int, capacity: int, dtype: torch.dtype, device: str = "cpu"):
         heads = config.num_key_value_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.capacity, self.dtype, self.device = capacity, dtype, device
-        self.by_products = device == "cpu"
+        self.on_processor = device == "cpu"
         shape = (rows, heads, capacity, size)
         self.keys = [_zeros(shape, dtype, device) for _ in range(config.num_hidden_layers)]
         self.values = [_zeros(shape, dtype, device) for _ in range(config.num_hidden_layers)]
@@ -87,7 +90,10 @@ class Slots:
         return self._claim(oldest, best.tokens[:shared], owner)
 
     def bring_together(self, slots: Sequence[Slot]) -> None:
-        """Exchange rows until these slots lie in neighbouring ones, where they are scattered over several pieces."""
+        """Exchange rows until these slots lie in neighbouring ones, where that is how they are read and they are
+        scattered over several pieces."""
+        if self.on_processor:
+            return
         rows = sorted(slot.row for slot in slots)
         if sum(b - a > 1 for a, b in pairwise(rows)) < FEW_PIECES:
             return
@@ -173,7 +179,9 @@ class Step:
         self.ids = torch.tensor([ids], device=slots.device)
         self.positions = torch.tensor([positions], device=slots.device)
         self._rows, self._at = torch.tensor(rows, device=slots.device), self.positions[0]
-        self._runs = list(self._neighbours([feeds[k][0] for k in singles]))
+        self._last_rows = np.array(rows[: len(singles)])
+        self._last_lengths = np.array(positions[: len(singles)]) + 1
+        self._runs = [] if slots.on_processor else list(self._neighbours([feeds[k][0] for k in singles]))
         self._chunks = [
             _Chunk(slice(starts[k], starts[k] + len(feeds[k][1])), feeds[k][0].row, len(feeds[k][0].tokens))
             for k in longer
@@ -193,12 +201,15 @@ class Step:
     def attend(self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
         """Attention of queries [1, query heads, tokens, size] over a layer's store; [1, tokens, query heads, size].
 
-        Query heads that share a key-value head are laid side by side as query positions of one attention call, so that
-        keys and values are read in place and read once.
+        Keys and values are read in place and once, by the query heads that share them together.
         """
         _, query_heads, n_tokens, size = query.shape
         heads = keys.shape[1]
         out = query.new_empty(1, n_tokens, query_heads, size)
+        if len(self._last_rows) and self._slots.on_processor:
+            last = slice(len(self._last_rows))
+            asked = query[0, :, last].transpose(0, 1)
+            attend_last(asked, keys, values, self._last_rows, self._last_lengths, scale, out[0, last])
         for run in self._runs:
             asked = query[0, :, run.tokens].transpose(0, 1).reshape(-1, heads, query_heads // heads, size)
             k, v = keys[run.rows, :, : run.length], values[run.rows, :, : run.length]
@@ -225,7 +236,7 @@ class Step:
             tokens = slice(first, min(first + BLOCK, chunk.tokens.stop))
             n, length = tokens.stop - first, chunk.past + tokens.stop - chunk.tokens.start
             asked, k, v = query[:, tokens], keys[:, :length], values[:, :length]
-            if self._slots.by_products:
+            if self._slots.on_processor:
                 scores = torch.bmm((asked * scale).reshape(heads, -1, k.shape[2]), k.transpose(1, 2))
                 scores = scores.view(heads, n_queries, n, length)
                 scores[..., length - n :] += self._later[:n, :n]
@@ -260,8 +271,8 @@ class Step:
 def _attend_few(asked, keys, values, mask, scale) -> torch.Tensor:
     """What a few queries [rows, heads, queries, size] find in keys and values [rows, heads, length, size].
 
-    The keys stand on the left of the first product: so a processor reads them once as they lie, where the usual order
-    (and scaled_dot_product_attention) first arranges them anew, for three queries as for hundreds.
+    The keys stand on the left of the first product: so they are read once as they lie, where the usual order (and
+    scaled_dot_product_attention) first arranges them anew, for three queries as for hundreds.
     mask: added to the scores [rows, heads, queries, length].
     """
     keys, values, queries = (part.flatten(0, 1) for part in (keys, values, asked))

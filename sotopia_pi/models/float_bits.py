@@ -1,0 +1,61 @@
+"""Numbers as compiled loops see them: numba knows no bfloat16, whose bits are the upper half of a float32's."""
+
+import numba
+import numpy as np
+import torch
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+ELEMENTS = {torch.bfloat16: "uint16", torch.float32: "float32"}
+"""The dtypes that the loops can take, and what they take them for."""
+
+
+def shown(numbers: torch.Tensor) -> np.ndarray:
+    """The same memory as an array of float32, or of the bits of bfloat16 as uint16."""
+    return (numbers.view(torch.uint16) if numbers.dtype == torch.bfloat16 else numbers).numpy()
+
+
+@intrinsic
+def bits_of(ctx, number):
+    """The bits of a float32, as uint32. (Through views of arrays no loop would be vectorised: they share memory.)"""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.uint32(types.float32), generate
+
+
+@intrinsic
+def float_of(ctx, bits):
+    """The float32 with these bits, uint32."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
+
+
+@numba.njit(nogil=True, inline="always")
+def widened(half):
+    """The float32 of a bfloat16, given as uint16."""
+    return float_of(np.uint32(half) << np.uint32(16))
+
+
+@numba.njit(nogil=True, inline="always")
+def rounded(number):
+    """The bfloat16, as uint16, nearest to a float32 other than NaN; of two as near, the even one."""
+    bits = bits_of(number)
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+@numba.njit(nogil=True, fastmath=True, inline="always")
+def two_to(power):
+    """2 to a power, float32, within 3e-7 of it; powers beyond -126 and 126 are taken for these."""
+    power = min(max(power, np.float32(-126)), np.float32(126))
+    whole = np.int32(power + (np.float32(0.5) if power > 0 else np.float32(-0.5)))
+    x = power - np.float32(whole)
+    high = np.float32(9.6181291e-3) + x * (np.float32(1.3333558e-3) + x * np.float32(1.5403530e-4))
+    low = np.float32(2.4022651e-1) + x * (np.float32(5.5504109e-2) + x * high)
+    near = np.float32(1) + x * (np.float32(6.9314718e-1) + x * low)
+    return float_of(bits_of(near) + np.uint32(whole << np.int32(23)))
