@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from sotopia_pi.models.float_bits import ELEMENTS, rounded, shown, two_to, widened
+from sotopia_pi.models.float_bits import ELEMENTS, compiled, larger, rounded, shown, two_to, widened
 
 AHEAD = 16
 """Keys whose memory is asked for before they are used."""
@@ -51,9 +51,7 @@ def _kernel(size: int, group: int, element: str) -> Callable[..., None]:
     half = element == "uint16"
     store, of_query = f"{element}[:, :, :, :]", f"{element}[:, :, :]"
 
-    @numba.njit(
-        f"void({of_query}, {store}, {store}, int64[:], int64[:], float32, {of_query})", nogil=True, error_model="numpy"
-    )
+    @compiled(f"{of_query}, {store}, {store}, int64[:], int64[:], float32, {of_query}")
     def attend(query, keys, values, rows, lengths, scale, out):
         heads, room = keys.shape[1], keys.shape[2]
         asked, found = np.empty((group, size), np.float32), np.empty((group, size), np.float32)
@@ -83,7 +81,7 @@ def _softmax(scores):
     """In place."""
     top = scores[0]
     for score in scores:
-        top = max(top, score)
+        top = larger(top, score)
     for t in range(len(scores)):
         scores[t] = two_to((scores[t] - top) * np.float32(1.44269504))
     total = np.float32(0)

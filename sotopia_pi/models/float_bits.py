@@ -1,14 +1,32 @@
-"""Numbers as compiled loops see them: numba knows no bfloat16, whose bits are the upper half of a float32's."""
+"""Loops compiled by numba, and numbers as they see them: it knows no bfloat16, the upper half of a float32's bits.
+
+What was compiled is kept beside the weights, for the sources that it was compiled from.
+"""
+
+from collections.abc import Callable
 
 import numba
 import numpy as np
 import torch
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from sotopia_pi.models.weights import cache_folder
+from sotopia_pi.store.digest import source_digest
+
+LOOPS = ("sotopia_pi.models.decode_attention", "sotopia_pi.models.float_bits", "sotopia_pi.models.fused")
+"""Modules whose code is compiled."""
+
+numba.config.CACHE_DIR = str(cache_folder() / "compiled" / source_digest(*LOOPS))
 
 ELEMENTS = {torch.bfloat16: "uint16", torch.float32: "float32"}
 """The dtypes that the loops can take, and what they take them for."""
+
+
+def compiled(arguments: str) -> Callable[[Callable], Callable[..., None]]:
+    """Compile a loop for arguments of these types, or load what was compiled before. It lets other threads run."""
+    return numba.njit(f"void({arguments})", nogil=True, fastmath=True, error_model="numpy", cache=True)
 
 
 def shown(numbers: torch.Tensor) -> np.ndarray:
@@ -34,6 +52,18 @@ def float_of(ctx, bits):
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.uint32), generate
+
+
+@intrinsic
+def larger(ctx, one, other):
+    """The larger of two float32 other than NaN, said so that the largest of many is found by many lanes at once."""
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), ir.FloatType()])
+        maximum = cgutils.get_or_insert_function(builder.module, kind, "llvm.maxnum.f32")
+        return builder.call(maximum, arguments, fastmath=("fast",))
+
+    return types.float32(types.float32, types.float32), generate
 
 
 @numba.njit(nogil=True, inline="always")

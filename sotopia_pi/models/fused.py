@@ -3,37 +3,106 @@
 from collections.abc import Callable
 from functools import cache
 
-import numba
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
-from sotopia_pi.models.float_bits import ELEMENTS, rounded, shown, two_to, widened
+from sotopia_pi.models.float_bits import ELEMENTS, compiled, larger, rounded, shown, two_to, widened
+
+MINUS_LOG2_E = np.float32(-1.44269504)
 
 class FusedNorm(nn.Module):
-    """x / sqrt(mean(x²) + eps) * weight over the last dimension, in float32 and rounded once; without gradients.
+    """x / sqrt(mean(x²) + eps) * weight over the last dimension, in float32 and rounded once.
 
-    It takes the place of a norm with `weight` and `variance_epsilon`.
+    It takes the place of a norm with `weight` and `variance_epsilon`; gradients go to x, not to the weight.
     """
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        rows, width = rows.contiguous(), rows.shape[-1]
-        found = torch.empty_like(rows)
-        norm, eps = _norm(ELEMENTS[rows.dtype]), np.float32(self.variance_epsilon)
-        norm(shown(rows.view(-1, width)), shown(self.weight.detach()), eps, shown(found.view(-1, width)))
-        return found
+        return _Norm.apply(rows, self.weight, self.variance_epsilon) if learning(rows) else _normed(rows, self.weight, self.variance_epsilon)[0]
 
 
 class FusedGate(nn.Module):
-    """down(silu(gate(x)) * up(x)), the product in float32 and rounded once; without gradients.
+    """down(silu(gate(x)) * up(x)), the product in float32 and rounded once.
 
     It takes the place of a feed-forward part with `gate_proj`, `up_proj` and `down_proj`.
     """
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         gate, up = self.gate_proj(rows), self.up_proj(rows)
-        _gate(ELEMENTS[gate.dtype])(shown(gate.view(-1)), shown(up.view(-1)))
-        return self.down_proj(gate)
+        return self.down_proj(_Gate.apply(gate, up) if learning(gate) else _gated(gate, up))
+
+
+def learning(numbers: torch.Tensor) -> bool:
+    """Whether a gradient is to come back to them."""
+    return torch.is_grad_enabled() and numbers.requires_grad
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rows, weight, eps):
+        found, scales = _normed(rows, weight, eps)
+        ctx.save_for_backward(rows, weight, scales)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        rows, weight, scales = ctx.saved_tensors
+        back = torch.empty_like(rows)
+        parts = [shown(part.contiguous().view(len(scales), -1)) for part in (gradient, rows, back)]
+        _norm_back(ELEMENTS[rows.dtype])(*parts, shown(weight.detach()), shown(scales))
+        return back, None, None
+
+
+class _Gate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, gate, up):
+        ctx.save_for_backward(gate, up)
+        return _gated(gate, up)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        gate, up = ctx.saved_tensors
+        to_gate, to_up = torch.empty_like(gate), torch.empty_like(up)
+        parts = (gradient.contiguous(), gate, up, to_gate, to_up)
+        _gate_back(ELEMENTS[gate.dtype])(*(shown(part.view(-1)) for part in parts))
+        return to_gate, to_up
+
+
+def causal_softmax(scores: torch.Tensor, group: int, scale: float) -> int:
+    """Softmax of scale * scores, in place, for the n last queries of a sequence; returns n.
+
+    scores: [batch, group * n, tokens seen by the last of them]; the k-th of n queries sees all but the last n - 1 - k
+    tokens, and its other weights become 0.
+    """
+    n = scores.shape[1] // group
+    _softmax(ELEMENTS[scores.dtype])(shown(scores.view(-1, scores.shape[2])), n, np.float32(scale))
+    return n
+
+
+def causal_softmax_back(gradient: torch.Tensor, weights: torch.Tensor, group: int, scale: float) -> None:
+    """Turn the gradient of such weights into that of the scores, in place."""
+    parts = (shown(part.view(-1, part.shape[2])) for part in (gradient, weights))
+    _softmax_back(ELEMENTS[weights.dtype])(*parts, weights.shape[1] // group, np.float32(scale))
+
+
+def _normed(rows: torch.Tensor, weight: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rows normed, and what each was multiplied by, float32."""
+    rows = rows.contiguous()
+    found, flat = torch.empty_like(rows), rows.view(-1, rows.shape[-1])
+    scales = torch.empty(len(flat))
+    _norm(ELEMENTS[rows.dtype])(
+        shown(flat), shown(weight.detach()), np.float32(eps), shown(found.view_as(flat)), shown(scales)
+    )
+    return found, scales
+
+
+def _gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    found = torch.empty_like(gate)
+    _gate(ELEMENTS[gate.dtype])(*(shown(part.view(-1)) for part in (gate, up, found)))
+    return found
 
 
 @torch.inference_mode()
@@ -70,38 +139,130 @@ def _fitting(module: nn.Module) -> type[nn.Module] | None:
 
 @cache
 def _norm(element: str) -> Callable[..., None]:
-    half = element == "uint16"
+    half, matrix = element == "uint16", f"{element}[:, ::1]"
 
-    @numba.njit(f"void({element}[:, ::1], {element}[::1], float32, {element}[:, ::1])", nogil=True, fastmath=True, error_model="numpy")
-    def norm(rows, weight, eps, out):
-        n, width = rows.shape
-        factor = np.empty(width, np.float32)
-        for d in range(width):
-            factor[d] = widened(weight[d]) if half else weight[d]
-        for k in range(n):
+    @compiled(f"{matrix}, {element}[::1], float32, {matrix}, float32[::1]")
+    def norm(rows, weight, eps, out, scales):
+        width = len(weight)
+        for k in range(len(rows)):
             total = np.float32(0)
             for d in range(width):
                 number = widened(rows[k, d]) if half else rows[k, d]
                 total += number * number
-            scale = np.float32(1) / np.sqrt(total / np.float32(width) + eps)
+            scales[k] = np.float32(1) / np.sqrt(total / np.float32(width) + eps)
             for d in range(width):
-                number = (widened(rows[k, d]) if half else rows[k, d]) * scale * factor[d]
+                number = (widened(rows[k, d]) if half else rows[k, d]) * scales[k]
+                number *= widened(weight[d]) if half else weight[d]
                 out[k, d] = rounded(number) if half else number
 
     return norm
 
 
 @cache
-def _gate(element: str) -> Callable[..., None]:
-    half = element == "uint16"
+def _norm_back(element: str) -> Callable[..., None]:
+    half, matrix = element == "uint16", f"{element}[:, ::1]"
 
-    @numba.njit(f"void({element}[::1], {element}[::1])", nogil=True, fastmath=True, error_model="numpy")
-    def gate(gates, ups):
-        """silu(gates) * ups, in the place of the gates."""
+    @compiled(f"{matrix}, {matrix}, {matrix}, {element}[::1], float32[::1]")
+    def norm_back(gradient, rows, back, weight, scales):
+        width = len(weight)
+        for k in range(len(rows)):
+            along = np.float32(0)
+            for d in range(width):
+                number = (widened(gradient[k, d]) if half else gradient[k, d]) * (
+                    widened(weight[d]) if half else weight[d]
+                )
+                along += number * (widened(rows[k, d]) if half else rows[k, d])
+            along *= scales[k] * scales[k] / np.float32(width)
+            for d in range(width):
+                number = (widened(gradient[k, d]) if half else gradient[k, d]) * (
+                    widened(weight[d]) if half else weight[d]
+                )
+                number = scales[k] * (number - along * (widened(rows[k, d]) if half else rows[k, d]))
+                back[k, d] = rounded(number) if half else number
+
+    return norm_back
+
+
+@cache
+def _gate(element: str) -> Callable[..., None]:
+    half, line = element == "uint16", f"{element}[::1]"
+
+    @compiled(f"{line}, {line}, {line}")
+    def gate(gates, ups, out):
         for d in range(len(gates)):
             number = widened(gates[d]) if half else gates[d]
             up = widened(ups[d]) if half else ups[d]
-            number *= up / (np.float32(1) + two_to(number * np.float32(-1.44269504)))
-            gates[d] = rounded(number) if half else number
+            number *= up / (np.float32(1) + two_to(number * MINUS_LOG2_E))
+            out[d] = rounded(number) if half else number
 
     return gate
+
+
+@cache
+def _gate_back(element: str) -> Callable[..., None]:
+    half, line = element == "uint16", f"{element}[::1]"
+
+    @compiled(f"{line}, {line}, {line}, {line}, {line}")
+    def gate_back(gradient, gates, ups, to_gates, to_ups):
+        for d in range(len(gates)):
+            back = widened(gradient[d]) if half else gradient[d]
+            number = widened(gates[d]) if half else gates[d]
+            up = widened(ups[d]) if half else ups[d]
+            share = np.float32(1) / (np.float32(1) + two_to(number * MINUS_LOG2_E))
+            to_up = back * number * share
+            to_gate = back * up * share * (np.float32(1) + number * (np.float32(1) - share))
+            to_ups[d] = rounded(to_up) if half else to_up
+            to_gates[d] = rounded(to_gate) if half else to_gate
+
+    return gate_back
+
+
+@cache
+def _softmax(element: str) -> Callable[..., None]:
+    half = element == "uint16"
+
+    @compiled(f"{element}[:, ::1], int64, float32")
+    def softmax(scores, n, scale):
+        room = scores.shape[1]
+        powers = np.empty(room, np.float32)
+        for k in range(len(scores)):
+            seen = room - n + k % n + 1
+            top = np.float32(-3.4e38)
+            for t in range(seen):
+                powers[t] = (widened(scores[k, t]) if half else scores[k, t]) * scale
+                top = larger(top, powers[t])
+            total = np.float32(0)
+            for t in range(seen):
+                powers[t] = two_to((powers[t] - top) * -MINUS_LOG2_E)
+                total += powers[t]
+            share = np.float32(1) / total
+            for t in range(seen):
+                number = powers[t] * share
+                scores[k, t] = rounded(number) if half else number
+            for t in range(seen, room):
+                scores[k, t] = 0
+
+    return softmax
+
+
+@cache
+def _softmax_back(element: str) -> Callable[..., None]:
+    half = element == "uint16"
+
+    @compiled(f"{element}[:, ::1], {element}[:, ::1], int64, float32")
+    def softmax_back(gradient, weights, n, scale):
+        room = gradient.shape[1]
+        for k in range(len(gradient)):
+            seen = room - n + k % n + 1
+            along = np.float32(0)
+            for t in range(seen):
+                back = widened(gradient[k, t]) if half else gradient[k, t]
+                along += back * (widened(weights[k, t]) if half else weights[k, t])
+            for t in range(seen):
+                back = (widened(gradient[k, t]) if half else gradient[k, t]) - along
+                back *= (widened(weights[k, t]) if half else weights[k, t]) * scale
+                gradient[k, t] = rounded(back) if half else back
+            for t in range(seen, room):
+                gradient[k, t] = 0
+
+    return softmax_back

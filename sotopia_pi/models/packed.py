@@ -14,7 +14,7 @@ class PackedLinear(nn.Linear):
     packed: torch.Tensor
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise(rows, self.packed, self.bias, "none", [], "")
+        return product(rows, self.packed, self.bias)
 
 
 def pack_linear_maps(model: nn.Module) -> None:
@@ -22,17 +22,26 @@ def pack_linear_maps(model: nn.Module) -> None:
 
     A second copy of their weights is held from then on.
     """
-    if not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
-        return
     for module in model.modules():
-        if type(module) is nn.Linear and (module.weight.dtype, module.weight.device.type) == (torch.bfloat16, "cpu"):
+        if type(module) is nn.Linear and can_pack(module.weight):
             module.__class__ = PackedLinear
             module.packed = packed(module.weight.detach())
+
+
+def can_pack(weight: torch.Tensor) -> bool:
+    """Whether a matrix is one that this machine multiplies faster packed."""
+    supported = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported and (weight.dtype, weight.device.type) == (torch.bfloat16, "cpu")
 
 
 def packed(weight: torch.Tensor) -> torch.Tensor:
     """A matrix [outputs, inputs] as PackedLinear multiplies it."""
     return torch.ops.mkldnn._reorder_linear_weight(weight, None)
+
+
+def product(rows: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """The outputs [..., outputs] of a packed matrix for rows [..., inputs]; without gradients."""
+    return torch.ops.mkldnn._linear_pointwise(rows, matrix, bias, "none", [], "")
 
 
 def exchange(module: nn.Module, weight: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,8 @@ import torch
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface
 
+from sotopia_pi.models.fused import causal_softmax, causal_softmax_back
+
 BLOCKS = "blocks"
 """Name of the attention below, in settings and for transformers."""
 
@@ -24,15 +26,12 @@ class _Blocks(torch.autograd.Function):
     def forward(ctx, query, key, value, scale):
         batch, heads, length, size = query.shape
         shape = (batch * key.shape[1], heads // key.shape[1], length, size)
-        queries = (query * scale).reshape(shape)
+        queries = query.reshape(shape)
         keys, values = key.reshape(shape[0], length, size), value.reshape(shape[0], length, size)
-        hidden = torch.full((BLOCK, BLOCK), float("-inf"), dtype=query.dtype, device=query.device).triu(1)
         found, weights = torch.empty_like(queries), []
         for block, seen in _blocks(length):
-            n = seen.stop - block.start
-            scores = torch.bmm(_rows(queries, block), keys[:, seen].transpose(1, 2)).view(*shape[:2], n, seen.stop)
-            scores[..., block] += hidden[:n, :n]
-            weights.append(torch.softmax(scores, dim=-1).view(shape[0], -1, seen.stop))
+            weights.append(torch.bmm(_rows(queries, block), keys[:, seen].transpose(1, 2)))
+            n = causal_softmax(weights[-1], shape[1], scale)
             found[:, :, block] = torch.bmm(weights[-1], values[:, seen]).view(*shape[:2], n, size)
         ctx.save_for_backward(queries, keys, values, *weights)
         ctx.shapes, ctx.scale = (query.shape, key.shape), scale
@@ -47,12 +46,12 @@ class _Blocks(torch.autograd.Function):
         for (block, seen), share in zip(_blocks(queries.shape[2]), weights, strict=True):
             arriving = _rows(gradient, block)
             to_values[:, seen] += torch.bmm(share.transpose(1, 2), arriving)
-            to_shares = torch.bmm(arriving, values[:, seen].transpose(1, 2))
-            to_scores = torch._softmax_backward_data(to_shares, share, -1, share.dtype)
+            to_scores = torch.bmm(arriving, values[:, seen].transpose(1, 2))
+            causal_softmax_back(to_scores, share, queries.shape[1], ctx.scale)
             to_queries[:, :, block] = torch.bmm(to_scores, keys[:, seen]).view_as(to_queries[:, :, block])
             to_keys[:, seen] += torch.bmm(to_scores.transpose(1, 2), _rows(queries, block))
         of_query, of_key = ctx.shapes
-        return (to_queries * ctx.scale).view(of_query), to_keys.view(of_key), to_values.view(of_key), None
+        return to_queries.view(of_query), to_keys.view(of_key), to_values.view(of_key), None
 
 
 def _blocks(length: int) -> list[tuple[slice, slice]]:

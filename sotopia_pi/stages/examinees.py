@@ -67,9 +67,8 @@ async def examine_all(
     for model, group in groupby(who.present, key=lambda e: e.model):
         members = list(group)
         adapters = {e.variant: e.adapter for e in members if e.adapter}
-        slots = loading["max_batch"] + 1
-        # One process: several would each read the examples of a subject, which takes what they gain.
-        with LocalModel(prepare(model), adapters=adapters, slots=slots, processes=1, **loading) as local:
+        slots = 2 * loading["max_batch"] + 1
+        with LocalModel(prepare(model), adapters=adapters, slots=slots, **loading) as local:
             for member in members:
                 adapter = member.variant if member.adapter else None
                 chat, digest = local.chat(adapter), local.digest(adapter)

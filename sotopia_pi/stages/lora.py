@@ -17,8 +17,10 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging
 
 from sotopia_pi.models.adapters import adapter_digest
+from sotopia_pi.models.fused import fuse
 from sotopia_pi.models.precision import fast_dtype, own_device
 from sotopia_pi.stages.causal_attention import BLOCKS
+from sotopia_pi.stages.fast_lora import speed_up
 from sotopia_pi.store.items import write_atomically
 
 # PEFT asks for an attribute that transformers renames; the reader of a stage's page can do nothing about it.
@@ -151,6 +153,8 @@ def base_with_adapter(folder: Path | str, settings: LoraSettings, start_from: Pa
     if settings.gradient_checkpointing:
         base.gradient_checkpointing_enable({"use_reentrant": False})
         base.enable_input_require_grads()
+    else:
+        speed_up(model)
     return model
 
 
@@ -222,6 +226,7 @@ def _load_base(folder: Path, settings: LoraSettings) -> torch.nn.Module:
         quantization_config=quantised,
     )
     base.requires_grad_(False)
+    fuse(base)
     _keep_differentiable(base)
     return base
 

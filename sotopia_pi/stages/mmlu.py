@@ -23,7 +23,7 @@ from sotopia_pi.store.params import ParameterError
 
 Way = Literal["letters", "reply"]
 WAYS: tuple[Way, ...] = get_args(Way)
-SUBJECTS_AT_ONCE = 4
+SUBJECTS_AT_ONCE = 8
 _GUESSES = 8
 
 
