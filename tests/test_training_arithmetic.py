@@ -12,7 +12,7 @@ from sotopia_pi.stages.lora import LoraSettings, attention_of
 from sotopia_pi.stages.token_loss import ROWS, summed_token_loss
 
 
-def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype).requires_grad_()
 
 
@@ -23,9 +23,10 @@ def test_blocks_are_causal_attention_with_its_gradients(length, heads):
     passed = drawn(2, heads, length, 8, seed=9).detach()
     plain = scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.3, enable_gqa=True)
     ours = _Blocks.apply(query, key, value, 0.3)
-    torch.testing.assert_close(ours, plain)
+    near = {"atol": 2e-5, "rtol": 1e-4}
+    torch.testing.assert_close(ours, plain, **near)
     expected = torch.autograd.grad(plain, (query, key, value), passed)
-    torch.testing.assert_close(torch.autograd.grad(ours, (query, key, value), passed), expected)
+    torch.testing.assert_close(torch.autograd.grad(ours, (query, key, value), passed), expected, **near)
 
 
 @pytest.mark.parametrize("rows", [1, ROWS, 2 * ROWS + 3])

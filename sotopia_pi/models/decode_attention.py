@@ -65,7 +65,9 @@ def _kernel(size: int, group: int, element: str) -> Callable[..., None]:
                 own_keys, own_values = keys[rows[k], head].ctypes.data, values[rows[k], head].ctypes.data
                 following = k if head + 1 < heads else min(k + 1, len(rows) - 1)
                 next_keys = keys[rows[following], (head + 1) % heads].ctypes.data
-                _products(own_keys, asked.ctypes.data, scores.ctypes.data, lengths[k], room, own_values, half, size, group)
+                _products(
+                    own_keys, asked.ctypes.data, scores.ctypes.data, lengths[k], room, own_values, half, size, group
+                )
                 for g in range(group):
                     _softmax(scores[g, : lengths[k]])
                 _sums(own_values, found.ctypes.data, scores.ctypes.data, lengths[k], room, next_keys, half, size, group)

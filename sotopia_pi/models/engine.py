@@ -17,7 +17,7 @@ from sotopia_pi.models.adapters import carrying, merged_weights
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.models.sampling import draw
 from sotopia_pi.models.seam import Reply, Request
-from sotopia_pi.models.slots import Slot, Slots, Step
+from sotopia_pi.models.slots import Slot, Slots, Step, shared_beginning
 
 STEP_TOKENS = 512
 """Most prompt tokens computed in one step, so that short replies do not wait for a long prompt."""
@@ -26,6 +26,10 @@ FEW = 4
 """An adapter with less than a FEWth of the fullest batch waits for company..."""
 PATIENCE = 8
 """...for at most so many steps of the others: a step of two rows takes half the time of one of thirty."""
+
+
+WORTH_WAITING = 64
+"""Tokens of a shared beginning for which a request waits until another has read them."""
 
 
 class ContextTooLong(ValueError):
@@ -198,10 +202,15 @@ class Engine:
                 return True
             if item is None:
                 return False
-            if isinstance(item, Job):
-                self._waiting.append(item)
-            else:
+            if not isinstance(item, Job):
                 item()
+                continue
+            try:
+                self._look_at(item)
+            except Exception as error:  # noqa: BLE001 (raised again in the caller)
+                item.settle(None, error)
+            else:
+                self._waiting.append(item)
 
     def _admit(self) -> None:
         """Give waiting requests a slot, in the order in which they came, as long as there is room.
@@ -213,18 +222,24 @@ class Engine:
             if job.cancelled():
                 self._waiting.remove(job)
                 continue
-            if running[job.adapter] >= self._max_batch or not self._slots.free():
+            if running[job.adapter] >= self._max_batch or not self._slots.free() or self._is_read_for(job):
                 continue
             self._waiting.remove(job)
-            try:
-                self._begin(job)
-            except Exception as error:  # noqa: BLE001 (raised again in the caller)
-                job.settle(None, error)
-            else:
-                self._running.append(job)
-                running[job.adapter] += 1
+            self._begin(job)
+            self._running.append(job)
+            running[job.adapter] += 1
 
-    def _begin(self, job: Job) -> None:
+    def _is_read_for(self, job: Job) -> bool:
+        """Whether a running request has yet to read much of what this one begins with, too: then it is waited for."""
+        return self._remember and any(
+            other.adapter == job.adapter
+            and shared_beginning(other.ids[: other.prompt], job.ids) >= len(other.slot.tokens) + WORTH_WAITING
+            for other in self._running
+            if len(other.slot.tokens) < other.prompt
+        )
+
+    def _look_at(self, job: Job) -> None:
+        """Put a job's prompt and choices into tokens. Raises what is wrong with them."""
         request = job.request
         job.ids, choices = self._ids_of(job)
         job.prompt = len(job.ids)
@@ -238,11 +253,13 @@ class Engine:
                 f"{self.model.config.max_position_embeddings}). Raise max_context, or lower turn_limit or "
                 f"max_new_tokens; nothing is cut off"
             )
-        job.slot = self._slots.take(job.ids, self.digests[job.adapter], reuse=self._remember)
-        job.cached = len(job.slot.tokens)
         if choices:
             job.scoring = job.score(choices)
             next(job.scoring)
+
+    def _begin(self, job: Job) -> None:
+        job.slot = self._slots.take(job.ids, self.digests[job.adapter], reuse=self._remember)
+        job.cached = len(job.slot.tokens)
 
     def _ids_of(self, job: Job) -> tuple[list[int], list[tuple[int, ...]]]:
         """Token ids of a job's prompt, and of each of its choices.

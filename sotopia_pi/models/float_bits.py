@@ -26,7 +26,15 @@ ELEMENTS = {torch.bfloat16: "uint16", torch.float32: "float32"}
 
 def compiled(arguments: str) -> Callable[[Callable], Callable[..., None]]:
     """Compile a loop for arguments of these types, or load what was compiled before. It lets other threads run."""
-    return numba.njit(f"void({arguments})", nogil=True, fastmath=True, error_model="numpy", cache=True)
+
+    def compile_(loop: Callable) -> Callable[..., None]:
+        settings = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+        try:
+            return numba.njit(f"void({arguments})", cache=True, **settings)(loop)
+        except RuntimeError:  # there is no folder that it could be kept in
+            return numba.njit(f"void({arguments})", **settings)(loop)
+
+    return compile_
 
 
 def shown(numbers: torch.Tensor) -> np.ndarray:

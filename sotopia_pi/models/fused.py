@@ -12,6 +12,7 @@ from sotopia_pi.models.float_bits import ELEMENTS, compiled, larger, rounded, sh
 
 MINUS_LOG2_E = np.float32(-1.44269504)
 
+
 class FusedNorm(nn.Module):
     """x / sqrt(mean(x²) + eps) * weight over the last dimension, in float32 and rounded once.
 
@@ -19,7 +20,11 @@ class FusedNorm(nn.Module):
     """
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return _Norm.apply(rows, self.weight, self.variance_epsilon) if learning(rows) else _normed(rows, self.weight, self.variance_epsilon)[0]
+        return (
+            _Norm.apply(rows, self.weight, self.variance_epsilon)
+            if learning(rows)
+            else _normed(rows, self.weight, self.variance_epsilon)[0]
+        )
 
 
 class FusedGate(nn.Module):
@@ -109,20 +114,17 @@ def _gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
 def fuse(model: nn.Module) -> None:
     """Put the above in place of the parts of a model that compute just this, where it lies in main memory.
 
-    Which ones do is seen by what a part of each class answers to random numbers, so that any model may be handed in.
+    Which ones do is seen by what they answer to random numbers, so that any model may be handed in.
     """
     weight = next(model.parameters())
     if weight.device.type != "cpu" or weight.dtype not in ELEMENTS:
         return
-    fitting: dict[type, type[nn.Module] | None] = {}
     for module in model.modules():
-        kind = type(module)
-        if kind not in fitting:
-            fitting[kind] = _fitting(module)
-        module.__class__ = fitting[kind] or kind
+        if instead := _fitting(module, weight.dtype):
+            module.__class__ = instead
 
 
-def _fitting(module: nn.Module) -> type[nn.Module] | None:
+def _fitting(module: nn.Module, dtype: torch.dtype) -> type[nn.Module] | None:
     """The class above that a part may have instead of its own."""
     if isinstance(getattr(module, "variance_epsilon", None), float) and isinstance(module.weight, nn.Parameter):
         instead, width = FusedNorm, len(module.weight)
@@ -131,10 +133,9 @@ def _fitting(module: nn.Module) -> type[nn.Module] | None:
     else:
         return None
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(1, 4, width, generator=generator).to(next(module.parameters()).dtype)
-    exact = 4 * torch.finfo(rows.dtype).eps
-    asked = module(rows)
-    return instead if torch.allclose(instead.forward(module, rows), asked, exact, exact * float(asked.abs().max())) else None
+    rows, exact = torch.randn(1, 4, width, generator=generator).to(dtype), 4 * torch.finfo(dtype).eps
+    asked, found = module(rows), instead.forward(module, rows)
+    return instead if torch.allclose(found, asked, exact, exact * float(asked.abs().max())) else None
 
 
 @cache

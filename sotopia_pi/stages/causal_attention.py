@@ -6,6 +6,7 @@ import torch
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface
 
+from sotopia_pi.models.float_bits import ELEMENTS
 from sotopia_pi.models.fused import causal_softmax, causal_softmax_back
 
 BLOCKS = "blocks"
@@ -30,7 +31,7 @@ class _Blocks(torch.autograd.Function):
         keys, values = key.reshape(shape[0], length, size), value.reshape(shape[0], length, size)
         found, weights = torch.empty_like(queries), []
         for block, seen in _blocks(length):
-            weights.append(torch.bmm(_rows(queries, block), keys[:, seen].transpose(1, 2)))
+            weights.append(torch.bmm(_rows(queries, block), _turned(keys[:, seen])))
             n = causal_softmax(weights[-1], shape[1], scale)
             found[:, :, block] = torch.bmm(weights[-1], values[:, seen]).view(*shape[:2], n, size)
         ctx.save_for_backward(queries, keys, values, *weights)
@@ -46,7 +47,7 @@ class _Blocks(torch.autograd.Function):
         for (block, seen), share in zip(_blocks(queries.shape[2]), weights, strict=True):
             arriving = _rows(gradient, block)
             to_values[:, seen] += torch.bmm(share.transpose(1, 2), arriving)
-            to_scores = torch.bmm(arriving, values[:, seen].transpose(1, 2))
+            to_scores = torch.bmm(arriving, _turned(values[:, seen]))
             causal_softmax_back(to_scores, share, queries.shape[1], ctx.scale)
             to_queries[:, :, block] = torch.bmm(to_scores, keys[:, seen]).view_as(to_queries[:, :, block])
             to_keys[:, seen] += torch.bmm(to_scores.transpose(1, 2), _rows(queries, block))
@@ -58,6 +59,11 @@ def _blocks(length: int) -> list[tuple[slice, slice]]:
     """Positions of each block's queries, and of the keys that they may see."""
     ends = [min(length, first + BLOCK) for first in range(0, length, BLOCK)]
     return [(slice(first, end), slice(end)) for first, end in zip(range(0, length, BLOCK), ends, strict=True)]
+
+
+def _turned(part: torch.Tensor) -> torch.Tensor:
+    """Keys or values [n, length, size] as [n, size, length], packed as they lie first: turning is what costs."""
+    return part.contiguous().transpose(1, 2)
 
 
 def _rows(queries: torch.Tensor, block: slice) -> torch.Tensor:
@@ -74,10 +80,11 @@ def _attention(module, query, key, value, attention_mask, scaling: float, dropou
         "dropout of attention weights": dropout > 0,
         f"a window of {window} tokens over {key.shape[2]}": window is not None and window < key.shape[2],
         "a soft cap": more.get("softcap") is not None,
+        f"numbers of {query.dtype} on {query.device}": query.dtype not in ELEMENTS or query.device.type != "cpu",
     }
     if wanted := [what for what, wants in asked.items() if wants]:
         raise ValueError(
-            f"attention {BLOCKS!r} looks at all tokens before and nothing else, and {type(module).__name__} asks for "
+            f"attention {BLOCKS!r} looks at all tokens before and nothing else, on a processor, and {type(module).__name__} asks for "
             f"{', '.join(wanted)}; set attention to 'eager' or 'sdpa'"
         )
     return _Blocks.apply(query, key, value, scaling).transpose(1, 2), None
