@@ -114,3 +114,40 @@ def test_a_small_batch_waits_for_company_but_not_for_long(folder, adapter, monke
         alone = beside.count("BC")
         assert beside.count(None) / (PATIENCE + 2) <= alone <= beside.count(None) / PATIENCE + 2
         assert steps[-1] == "BC" and steps.count("BC") >= 60, "nobody is left out"
+
+
+def test_a_prompt_that_another_request_is_reading_is_read_once(folder):
+    """Side by side from the first step, and still each goes on from what the first one read."""
+    request = Request((Message("user", "word " * 80),), GREEDY)
+    with LocalModel(folder, dtype="float32", max_batch=8) as model:
+
+        async def all_of_them():
+            other = Request((Message("user", "other " * 80),), GREEDY)
+            return await asyncio.gather(*(model.chat().complete(one) for one in (request, request, other, request)))
+
+        first, second, other, third = asyncio.run(all_of_them())
+    n = first.usage["prompt_tokens"]
+    assert [reply.usage["cached_tokens"] for reply in (first, second, third)] == [0, n - 1, n - 1]
+    assert first.token_ids == second.token_ids == third.token_ids
+    assert other.usage["cached_tokens"] < n / 2, "what begins otherwise waits for nobody"
+
+
+def test_one_who_waits_for_a_prompt_goes_on_when_its_reader_is_gone(folder, monkeypatch):
+    request = Request((Message("user", "word " * 80),), GREEDY)
+    with LocalModel(folder, dtype="float32", max_batch=8) as model:
+        engine, compute, failed = model._engine, model._engine._compute, []
+
+        def once(*arguments):
+            if not failed:
+                failed.append(True)
+                raise RuntimeError("no room")
+            return compute(*arguments)
+
+        monkeypatch.setattr(engine, "_compute", once)
+
+        async def both():
+            replies = (model.chat().complete(request) for _ in range(2))
+            return await asyncio.gather(*replies, return_exceptions=True)
+
+        lost, answered = asyncio.run(both())
+    assert isinstance(lost, RuntimeError) and answered.token_ids

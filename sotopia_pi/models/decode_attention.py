@@ -3,7 +3,7 @@
 A matrix product of three queries with hundreds of keys first copies the keys, and takes every conversation to be as
 long as the longest. Here each is read where it lies, as far as it goes, and what comes next is fetched meanwhile, so
 that a step takes little more than the reading: 32 conversations of 300 tokens in 30 layers 12 ms instead of 24 (one
-thread, bfloat16; where a few of 1,200 tokens are among them, 16 instead of 93).
+thread, bfloat16; where four of 1,200 tokens are among them, 16 instead of 105).
 """
 
 from collections.abc import Callable
@@ -36,9 +36,9 @@ def attend_last(
 ) -> None:
     """Fill `out` [n, query heads, size] with what the queries, of the same shape, find in a store.
 
-    keys, values: [rows, heads, room, size]; query heads that share a head lie side by side. The k-th query looks at the
-    first lengths[k] (at least one) of row rows[k]; both int64. Weights and sums are float32, whatever the dtype, one of
-    bfloat16 and float32. It computes in the thread that calls it.
+    keys, values: [rows, heads, room, size], without gaps; query heads that share a head lie side by side. The k-th
+    query looks at the first lengths[k] (at least one) of row rows[k]; both int64. Weights and sums are float32,
+    whatever the dtype, one of bfloat16 and float32. It computes in the thread that calls it.
     """
     heads, size = keys.shape[1], keys.shape[3]
     kernel = _kernel(size, query.shape[1] // heads, ELEMENTS[keys.dtype])

@@ -20,11 +20,8 @@ class FusedNorm(nn.Module):
     """
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return (
-            _Norm.apply(rows, self.weight, self.variance_epsilon)
-            if learning(rows)
-            else _normed(rows, self.weight, self.variance_epsilon)[0]
-        )
+        how = rows, self.weight, self.variance_epsilon
+        return _Norm.apply(*how) if learning(rows) else _normed(*how)[0]
 
 
 class FusedGate(nn.Module):
@@ -56,7 +53,7 @@ class _Norm(torch.autograd.Function):
         rows, weight, scales = ctx.saved_tensors
         back = torch.empty_like(rows)
         parts = [shown(part.contiguous().view(len(scales), -1)) for part in (gradient, rows, back)]
-        _norm_back(ELEMENTS[rows.dtype])(*parts, shown(weight.detach()), shown(scales))
+        _norm_back(ELEMENTS[rows.dtype])(*parts, shown(scales), shown(weight.detach()))
         return back, None, None
 
 
@@ -98,9 +95,8 @@ def _normed(rows: torch.Tensor, weight: torch.Tensor, eps: float) -> tuple[torch
     rows = rows.contiguous()
     found, flat = torch.empty_like(rows), rows.view(-1, rows.shape[-1])
     scales = torch.empty(len(flat))
-    _norm(ELEMENTS[rows.dtype])(
-        shown(flat), shown(weight.detach()), np.float32(eps), shown(found.view_as(flat)), shown(scales)
-    )
+    parts = [shown(flat), shown(found.view_as(flat)), shown(scales)]
+    _norm(ELEMENTS[rows.dtype])(*parts, shown(weight.detach()), np.float32(eps))
     return found, scales
 
 
@@ -142,8 +138,8 @@ def _fitting(module: nn.Module, dtype: torch.dtype) -> type[nn.Module] | None:
 def _norm(element: str) -> Callable[..., None]:
     half, matrix = element == "uint16", f"{element}[:, ::1]"
 
-    @compiled(f"{matrix}, {element}[::1], float32, {matrix}, float32[::1]")
-    def norm(rows, weight, eps, out, scales):
+    @compiled(f"{matrix}, {matrix}, float32[::1], {element}[::1], float32")
+    def norm(rows, out, scales, weight, eps):
         width = len(weight)
         for k in range(len(rows)):
             total = np.float32(0)
@@ -163,8 +159,8 @@ def _norm(element: str) -> Callable[..., None]:
 def _norm_back(element: str) -> Callable[..., None]:
     half, matrix = element == "uint16", f"{element}[:, ::1]"
 
-    @compiled(f"{matrix}, {matrix}, {matrix}, {element}[::1], float32[::1]")
-    def norm_back(gradient, rows, back, weight, scales):
+    @compiled(f"{matrix}, {matrix}, {matrix}, float32[::1], {element}[::1]")
+    def norm_back(gradient, rows, back, scales, weight):
         width = len(weight)
         for k in range(len(rows)):
             along = np.float32(0)

@@ -84,8 +84,8 @@ def _attention(module, query, key, value, attention_mask, scaling: float, dropou
     }
     if wanted := [what for what, wants in asked.items() if wants]:
         raise ValueError(
-            f"attention {BLOCKS!r} looks at all tokens before and nothing else, on a processor, and {type(module).__name__} asks for "
-            f"{', '.join(wanted)}; set attention to 'eager' or 'sdpa'"
+            f"attention {BLOCKS!r} looks at all tokens before and nothing else, on a processor, and "
+            f"{type(module).__name__} asks for {', '.join(wanted)}; set attention to 'eager' or 'sdpa'"
         )
     return _Blocks.apply(query, key, value, scaling).transpose(1, 2), None
 

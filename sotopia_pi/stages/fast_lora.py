@@ -59,7 +59,7 @@ class _Product(torch.autograd.Function):
 
 
 def speed_up(model: PeftModel) -> None:
-    """Let a model's adapter compute so, and pack what lies below it, on a processor and where a layer is of that kind."""
+    """Let a model's adapter compute so, and pack what lies below it: on a processor, where a layer is of that kind."""
     for module in model.modules():
         if type(module) is Linear and _fits(module):
             weight = module.base_layer.weight.detach()

@@ -46,7 +46,7 @@ def open_mmlu(name: str = DEFAULT_MODEL, a_subject: int = A_SUBJECT) -> Iterator
     found: dict[str, Any] = {}
 
     def ours() -> float:
-        with LocalModel(folder, dtype=DTYPE, processes=1) as model:  # as stage 08
+        with LocalModel(folder, dtype=DTYPE) as model:
             started = time.perf_counter()
             answers[:] = answered(model, questions)
             return len(questions) / (time.perf_counter() - started)
