@@ -1,5 +1,8 @@
 """Loops compiled for a processor: what they compute is what the plain operations do, forth and back."""
 
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -156,3 +159,10 @@ def test_where_nothing_can_be_kept_a_loop_is_compiled_all_the_same(monkeypatch):
     numbers = np.ones(3, np.float32)
     doubled(numbers)
     assert (numbers == 2).all()
+
+
+def test_what_a_graphics_card_needs_is_there_without_numba():
+    """Such machines often bring libraries of their own."""
+    modules = ["sotopia_pi.models.local_model", "sotopia_pi.models.engine_pool", "sotopia_pi.stages.finetune"]
+    script = f"import importlib, sys; sys.modules['numba'] = None; [importlib.import_module(m) for m in {modules}]"
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -86,3 +86,24 @@ def test_a_probe_counts_what_the_variant_reached_and_not_its_partner():
     ]
     verdict = Probe(needed=2, min_goal=1.0).judge("base", episodes, ratings)
     assert (verdict.n_rated_sides, verdict.good, verdict.passed) == (3, 1, False)
+
+
+def test_who_plays_with_the_same_adapter_plays_together(tmp_path):
+    """Plans that alternate between two agents are begun one agent after the other, and handed back as planned."""
+    begun = []
+
+    class Named(Lines):
+        def __init__(self, name, line):
+            super().__init__(line)
+            self.name = name
+
+        async def act(self, observation, seed):
+            begun.append(self.name)
+            return await super().act(observation, seed)
+
+    agents = [Named("BC", "$100."), Named("base", "$90.")]
+    pairs = [(task, agent) for task in TASKS[:3] for agent in agents]
+    mixed = [plan for task, agent in pairs for plan in against([task], agent, agent, RULES, 0, agent.name)]
+    played = asyncio.run(collect(mixed, ItemFile(tmp_path / "episodes.jsonl"), Quiet(), at_once=1))
+    assert [episode.id for episode in played.episodes] == [plan.id for plan in mixed]
+    assert begun == sorted(begun) and set(begun) == {"BC", "base"}

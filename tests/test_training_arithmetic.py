@@ -75,6 +75,12 @@ def test_what_blocks_do_not_compute_is_refused(asked, words):
     _attention(torch.nn.Identity(), one, one, one, attention_mask=None, scaling=1.0, sliding_window=4)
 
 
+def test_numbers_that_the_loops_do_not_know_are_refused():
+    one = torch.zeros(1, 2, 4, 8, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"numbers of torch.float64 on cpu; set attention to 'eager' or 'sdpa'"):
+        _attention(torch.nn.Identity(), one, one, one, attention_mask=None, scaling=1.0)
+
+
 def test_the_attention_left_open_is_the_devices_fastest(monkeypatch):
     assert attention_of(LoraSettings(attention="eager")) == "eager"
     monkeypatch.setattr(lora, "own_device", lambda: "cpu")

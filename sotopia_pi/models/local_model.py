@@ -17,7 +17,6 @@ from transformers.utils.logging import disable_progress_bar
 from sotopia_pi.models.adapters import adapter_digest
 from sotopia_pi.models.engine import ContextTooLong, Engine, Job
 from sotopia_pi.models.engine_pool import EnginePool
-from sotopia_pi.models.fused import fuse
 from sotopia_pi.models.memory import keep_freed_memory
 from sotopia_pi.models.packed import pack_linear_maps
 from sotopia_pi.models.precision import fast_dtype, own_cores, own_device
@@ -135,7 +134,10 @@ class LocalModel:
         ).eval()
         model.to(self.device)
         pack_linear_maps(model)
-        fuse(model)
+        if self.device == "cpu":
+            from sotopia_pi.models.fused import fuse  # by numba, which a graphics card does without
+
+            fuse(model)
         return model, Slots(model.config, rows, self.max_context, model.dtype, self.device)
 
     def _digest_with(self, adapter: Path | None) -> str:

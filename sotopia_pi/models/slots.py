@@ -12,9 +12,6 @@ import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from sotopia_pi.models.decode_attention import attend_last
-from sotopia_pi.models.fused import causal_softmax
-
 ATTENTION = "sotopia_slots"
 """Name under which the attention below is known to transformers."""
 
@@ -208,6 +205,8 @@ class Step:
         heads = keys.shape[1]
         out = query.new_empty(1, n_tokens, query_heads, size)
         if len(self._last_rows) and self._slots.on_processor:
+            from sotopia_pi.models.decode_attention import attend_last  # by numba, which a graphics card does without
+
             last = slice(len(self._last_rows))
             asked = query[0, :, last].transpose(0, 1)
             attend_last(asked, keys, values, self._last_rows, self._last_lengths, scale, out[0, last])
@@ -238,6 +237,8 @@ class Step:
             n, length = tokens.stop - first, chunk.past + tokens.stop - chunk.tokens.start
             asked, k, v = query[:, tokens], keys[:, :length], values[:, :length]
             if self._slots.on_processor:
+                from sotopia_pi.models.fused import causal_softmax
+
                 # Copied as it lies: the product would copy it, too, but turned, which takes four times as long.
                 scores = torch.bmm(asked.reshape(heads, -1, k.shape[2]), k.contiguous().transpose(1, 2))
                 causal_softmax(scores, n_queries, scale)

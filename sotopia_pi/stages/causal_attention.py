@@ -6,15 +6,16 @@ import torch
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface
 
-from sotopia_pi.models.float_bits import ELEMENTS
-from sotopia_pi.models.fused import causal_softmax, causal_softmax_back
-
 BLOCKS = "blocks"
 """Name of the attention below, in settings and for transformers."""
 
 BLOCK = 128
 """Queries in a block. At 400 tokens in bf16, forth and back take a quarter of eager's or sdpa's time; 96 to 200 are
 alike, and one block of all takes twice as long."""
+
+
+DTYPES = (torch.float32, torch.bfloat16)
+"""Of what it is computed in."""
 
 
 class _Blocks(torch.autograd.Function):
@@ -25,6 +26,8 @@ class _Blocks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, query, key, value, scale):
+        from sotopia_pi.models.fused import causal_softmax  # by numba, which a graphics card does without
+
         batch, heads, length, size = query.shape
         shape = (batch * key.shape[1], heads // key.shape[1], length, size)
         queries = query.reshape(shape)
@@ -41,6 +44,8 @@ class _Blocks(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
+        from sotopia_pi.models.fused import causal_softmax_back
+
         queries, keys, values, *weights = ctx.saved_tensors
         gradient = gradient.reshape(queries.shape)
         to_queries, to_keys, to_values = (torch.zeros_like(part) for part in (queries, keys, values))
@@ -80,7 +85,7 @@ def _attention(module, query, key, value, attention_mask, scaling: float, dropou
         "dropout of attention weights": dropout > 0,
         f"a window of {window} tokens over {key.shape[2]}": window is not None and window < key.shape[2],
         "a soft cap": more.get("softcap") is not None,
-        f"numbers of {query.dtype} on {query.device}": query.dtype not in ELEMENTS or query.device.type != "cpu",
+        f"numbers of {query.dtype} on {query.device}": query.dtype not in DTYPES or query.device.type != "cpu",
     }
     if wanted := [what for what, wants in asked.items() if wants]:
         raise ValueError(

@@ -17,7 +17,6 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging
 
 from sotopia_pi.models.adapters import adapter_digest
-from sotopia_pi.models.fused import fuse
 from sotopia_pi.models.precision import fast_dtype, own_device
 from sotopia_pi.stages.causal_attention import BLOCKS
 from sotopia_pi.stages.fast_lora import speed_up
@@ -226,7 +225,10 @@ def _load_base(folder: Path, settings: LoraSettings) -> torch.nn.Module:
         quantization_config=quantised,
     )
     base.requires_grad_(False)
-    fuse(base)
+    if own_device() == "cpu":
+        from sotopia_pi.models.fused import fuse  # by numba, which a graphics card does without
+
+        fuse(base)
     _keep_differentiable(base)
     return base
 
