@@ -78,7 +78,7 @@ class Slots:
         if not idle:
             return None
         oldest = min(idle, key=lambda slot: (slot.used, slot.row))
-        best, shared = self._longestshared_beginning(ids, owner) if reuse else (None, 0)
+        best, shared = self._longest_shared(ids, owner) if reuse else (None, 0)
         if best is None or shared < WORTHWHILE:
             return self._claim(oldest, [], owner)
         if not best.busy and (best is oldest or len(best.tokens) - shared <= SHORT_LOSS):
@@ -124,7 +124,7 @@ class Slots:
         slot.tokens, slot.owner, slot.busy = list(tokens), owner, True
         return slot
 
-    def _longestshared_beginning(self, ids: Sequence[int], owner: str) -> tuple[Slot | None, int]:
+    def _longest_shared(self, ids: Sequence[int], owner: str) -> tuple[Slot | None, int]:
         best, longest = None, 0
         for slot in self.slots:
             if slot.owner == owner and len(slot.tokens) > longest:
