@@ -1,5 +1,8 @@
 """LoRA as one operation: PEFT's numbers, forth and back; layers of another kind stay PEFT's own."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -7,8 +10,12 @@ from peft.tuners.lora import Linear
 from toy_mistral import save_mistral
 from transformers import AutoModelForCausalLM
 
+from sotopia_pi.models.fused import FusedGate, FusedNorm
+from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.models.packed import PackedLinear, can_pack
+from sotopia_pi.models.weights import prepare
 from sotopia_pi.stages.fast_lora import FastLora, speed_up
+from sotopia_pi.stages.lora import LoraSettings, base_with_adapter
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -71,3 +78,16 @@ def test_layers_of_another_kind_stay_pefts_own(folder, settings):
     speed_up(model)
     assert not any(isinstance(module, FastLora) for module in model.modules())
     assert any(type(module) is Linear for module in model.modules())
+
+
+def test_a_training_and_a_player_compute_so(folder):
+    """The loops and operations are in the place where they are used; checkpointing recomputes PEFT's own."""
+    settings = LoraSettings(r=2, dtype="float32", layers_share=0.5)
+    model = base_with_adapter(folder, settings)
+    kinds = Counter(type(module) for module in model.modules())
+    assert (kinds[FastLora], kinds[FusedGate], kinds[FusedNorm]) == (len(ALL), 2, 5)
+    again = base_with_adapter(folder, replace(settings, gradient_checkpointing=True))
+    assert not any(isinstance(module, FastLora) for module in again.modules())
+    with LocalModel(prepare("tiny-random"), processes=1) as local:
+        kinds = Counter(type(module) for module in local._engine.model.modules())
+        assert kinds[FusedGate] == local._engine.model.config.num_hidden_layers

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from sotopia_pi.models import float_bits, fused
 from sotopia_pi.models.decode_attention import attend_last
-from sotopia_pi.models.float_bits import larger, rounded, two_to, widened
+from sotopia_pi.models.float_bits import larger, narrow, two_to, wide
 from sotopia_pi.models.fused import FusedGate, FusedNorm, causal_softmax, causal_softmax_back, fuse
 
 BOTH = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -30,36 +30,37 @@ def near(found: torch.Tensor, exact: torch.Tensor, size: float = 1.0) -> None:
     torch.testing.assert_close(found.float(), exact.float(), rtol=share, atol=share * size)
 
 
-def over(function, numbers):
+def over(function, numbers, found=None):
     """Call a compiled function for each of some numbers, in a compiled loop."""
-    found = np.empty(len(numbers), np.uint16 if function is rounded else np.float32)
+    found = np.empty(len(numbers), np.float32) if found is None else found
 
     @numba.njit
     def loop(numbers, found):
         for k in range(len(found)):
-            found[k] = function(numbers[k])
+            found[k] = function(numbers[k], found)
 
     loop(numbers, found)
     return found
 
 
-def test_rounding_is_torchs_and_widening_undoes_it():
-    numbers = torch.cat(
-        [drawn(5000) * 10.0 ** drawn(5000, seed=1), torch.tensor([0.0, -0.0, 1 + 2**-8, 1 + 3 * 2**-8])]
-    )
-    halves = over(rounded, numbers.numpy())
-    torch.testing.assert_close(
-        torch.from_numpy(halves).view(torch.bfloat16), numbers.to(torch.bfloat16), rtol=0, atol=0
-    )
-    assert (over(widened, halves) == numbers.to(torch.bfloat16).float().numpy()).all()
+def test_what_is_stored_is_rounded_as_torch_does_it_and_read_as_it_was():
+    ties = torch.tensor([0.0, -0.0, 1 + 2**-8, 1 + 3 * 2**-8])
+    numbers = torch.cat([drawn(5000) * 10.0 ** drawn(5000, seed=1), ties])
+    stored, read = numba.njit(lambda number, array: narrow(number, array)), numba.njit(lambda number, _: wide(number))
+    halves, expected = over(stored, numbers.numpy(), np.empty(len(numbers), np.uint16)), numbers.to(torch.bfloat16)
+    assert torch.equal(torch.from_numpy(halves).view(torch.bfloat16), expected)
+    assert (over(read, halves) == expected.float().numpy()).all()
+    assert (over(stored, numbers.numpy()) == numbers.numpy()).all() and (
+        over(read, numbers.numpy()) == numbers.numpy()
+    ).all()
 
 
 def test_powers_of_two_are_near_over_the_whole_range_and_end_at_its_ends():
+    raised = numba.njit(lambda power, _: two_to(power))
     powers = np.linspace(-125, 125, 40_001, dtype=np.float32)
-    found = over(two_to, powers)
-    assert np.abs(found / np.exp2(powers.astype(np.float64)) - 1).max() < 4e-7
-    assert (over(two_to, np.float32([-1e9, 1e9])) == np.float32([2.0**-126, 2.0**126])).all()
-    at_least_one = numba.njit(lambda number: larger(number, np.float32(1)))
+    assert np.abs(over(raised, powers) / np.exp2(powers.astype(np.float64)) - 1).max() < 4e-7
+    assert (over(raised, np.float32([-1e9, 1e9])) == np.float32([2.0**-126, 2.0**126])).all()
+    at_least_one = numba.njit(lambda number, _: larger(number, np.float32(1)))
     assert (over(at_least_one, np.float32([2, -2, 1])) == [2, 1, 1]).all()
 
 
@@ -151,7 +152,7 @@ def test_where_nothing_can_be_kept_a_loop_is_compiled_all_the_same(monkeypatch):
 
     monkeypatch.setattr(float_bits.numba, "njit", no_folder)
 
-    @float_bits.compiled("float32[::1]")
+    @float_bits.compiled
     def doubled(numbers):
         for k in range(len(numbers)):
             numbers[k] *= np.float32(2)

@@ -10,6 +10,7 @@ from test_finetune import toy_examples
 from toy_mistral import save_mistral
 from transformers import AutoModelForCausalLM
 
+from sotopia_pi.models import fused
 from sotopia_pi.models.adapters import AdapterError, merged_weights
 from sotopia_pi.stages.finetune import train_adapter
 from sotopia_pi.stages.lora import LoraSettings, adapter_tensors, base_with_adapter
@@ -121,3 +122,18 @@ def test_an_adapter_is_never_merged_into_four_bit_weights(mistral, trained):
     assert set(merged_weights(whole, folder / "adapter")) == {
         f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name in ("q_proj", "v_proj")
     }
+
+
+def test_gradients_pass_through_four_bit_layers_as_they_do_in_plain_ones(mistral, monkeypatch):
+    """Finding out which parts may be replaced runs 4-bit maps once, which must not pack them for inference alone."""
+
+    def gradients() -> dict[str, torch.Tensor]:
+        model = base_with_adapter(mistral, replace(PAPER, dropout=0.0))
+        ids = torch.tensor([toy_examples(1)[0].ids])
+        model(input_ids=ids, use_cache=False).logits.logsumexp(-1).sum().backward()
+        return {name: parameter.grad for name, parameter in adapter_tensors(model).items()}
+
+    found = gradients()
+    monkeypatch.setattr(fused, "fuse", lambda model: None)
+    for name, plain in gradients().items():
+        torch.testing.assert_close(found[name], plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max() + 1e-9))

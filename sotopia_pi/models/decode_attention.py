@@ -9,14 +9,13 @@ thread, bfloat16; where four of 1,200 tokens are among them, 16 instead of 105).
 from collections.abc import Callable
 from functools import cache
 
-import numba
 import numpy as np
 import torch
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from sotopia_pi.models.float_bits import ELEMENTS, compiled, larger, rounded, shown, two_to, widened
+from sotopia_pi.models.float_bits import compiled, narrow, shown, softmax, wide
 
 AHEAD = 16
 """Keys whose memory is asked for before they are used."""
@@ -41,17 +40,15 @@ def attend_last(
     whatever the dtype, one of bfloat16 and float32. It computes in the thread that calls it.
     """
     heads, size = keys.shape[1], keys.shape[3]
-    kernel = _kernel(size, query.shape[1] // heads, ELEMENTS[keys.dtype])
-    kernel(shown(query), shown(keys), shown(values), rows, lengths, np.float32(scale), shown(out))
+    kernel = _kernel(size, query.shape[1] // heads, keys.dtype == torch.bfloat16)
+    kernel(shown(query.contiguous()), shown(keys), shown(values), rows, lengths, np.float32(scale), shown(out))
 
 
 @cache
-def _kernel(size: int, group: int, element: str) -> Callable[..., None]:
-    """The loop over conversations for heads of this size, `group` query heads to each; compiled at the first call."""
-    half = element == "uint16"
-    store, of_query = f"{element}[:, :, :, :]", f"{element}[:, :, :]"
+def _kernel(size: int, group: int, half: bool) -> Callable[..., None]:
+    """The loop over conversations for heads of this size, `group` query heads to each, and elements of two bytes."""
 
-    @compiled(f"{of_query}, {store}, {store}, int64[:], int64[:], float32, {of_query}")
+    @compiled
     def attend(query, keys, values, rows, lengths, scale, out):
         heads, room = keys.shape[1], keys.shape[2]
         asked, found = np.empty((group, size), np.float32), np.empty((group, size), np.float32)
@@ -60,8 +57,7 @@ def _kernel(size: int, group: int, element: str) -> Callable[..., None]:
             for head in range(heads):
                 for g in range(group):
                     for d in range(size):
-                        number = query[k, head * group + g, d]
-                        asked[g, d] = (widened(number) if half else number) * scale
+                        asked[g, d] = wide(query[k, head * group + g, d]) * scale
                 own_keys, own_values = keys[rows[k], head].ctypes.data, values[rows[k], head].ctypes.data
                 following = k if head + 1 < heads else min(k + 1, len(rows) - 1)
                 next_keys = keys[rows[following], (head + 1) % heads].ctypes.data
@@ -69,29 +65,13 @@ def _kernel(size: int, group: int, element: str) -> Callable[..., None]:
                     own_keys, asked.ctypes.data, scores.ctypes.data, lengths[k], room, own_values, half, size, group
                 )
                 for g in range(group):
-                    _softmax(scores[g, : lengths[k]])
+                    softmax(scores[g], lengths[k])
                 _sums(own_values, found.ctypes.data, scores.ctypes.data, lengths[k], room, next_keys, half, size, group)
                 for g in range(group):
                     for d in range(size):
-                        out[k, head * group + g, d] = rounded(found[g, d]) if half else found[g, d]
+                        out[k, head * group + g, d] = narrow(found[g, d], out)
 
     return attend
-
-
-@numba.njit(nogil=True, fastmath=True, error_model="numpy")
-def _softmax(scores):
-    """In place."""
-    top = scores[0]
-    for score in scores:
-        top = larger(top, score)
-    for t in range(len(scores)):
-        scores[t] = two_to((scores[t] - top) * np.float32(1.44269504))
-    total = np.float32(0)
-    for score in scores:
-        total += score
-    share = np.float32(1) / total
-    for t in range(len(scores)):
-        scores[t] *= share
 
 
 @intrinsic(prefer_literal=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from sotopia_pi.models.weights import cache_folder
 from sotopia_pi.store.digest import source_digest
@@ -20,21 +20,20 @@ LOOPS = ("sotopia_pi.models.decode_attention", "sotopia_pi.models.float_bits", "
 
 numba.config.CACHE_DIR = str(cache_folder() / "compiled" / source_digest(*LOOPS))
 
-ELEMENTS = {torch.bfloat16: "uint16", torch.float32: "float32"}
-"""The dtypes that the loops can take, and what they take them for."""
+DTYPES = (torch.bfloat16, torch.float32)
+"""What the loops can take."""
 
 
-def compiled(arguments: str) -> Callable[[Callable], Callable[..., None]]:
-    """Compile a loop for arguments of these types, or load what was compiled before. It lets other threads run."""
+LOG2_E = np.float32(1.44269504)
 
-    def compile_(loop: Callable) -> Callable[..., None]:
-        settings = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-        try:
-            return numba.njit(f"void({arguments})", cache=True, **settings)(loop)
-        except RuntimeError:  # there is no folder that it could be kept in
-            return numba.njit(f"void({arguments})", **settings)(loop)
 
-    return compile_
+def compiled(loop: Callable[..., None]) -> Callable[..., None]:
+    """A loop compiled for the types of what it is first called with, or loaded; it lets other threads run meanwhile."""
+    settings = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **settings)(loop)
+    except RuntimeError:  # there is no folder that it could be kept in
+        return numba.njit(**settings)(loop)
 
 
 def shown(numbers: torch.Tensor) -> np.ndarray:
@@ -74,17 +73,31 @@ def larger(ctx, one, other):
     return types.float32(types.float32, types.float32), generate
 
 
-@numba.njit(nogil=True, inline="always")
-def widened(half):
-    """The float32 of a bfloat16, given as uint16."""
-    return float_of(np.uint32(half) << np.uint32(16))
+def wide(number):
+    """The float32 of an element of an array, float32 or a bfloat16's bits; in compiled loops only."""
 
 
-@numba.njit(nogil=True, inline="always")
-def rounded(number):
-    """The bfloat16, as uint16, nearest to a float32 other than NaN; of two as near, the even one."""
-    bits = bits_of(number)
-    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+@overload(wide, inline="always")
+def _wide(number):
+    if number == types.float32:
+        return lambda number: number
+    return lambda number: float_of(np.uint32(number) << np.uint32(16))
+
+
+def narrow(number, array):
+    """What stands for a float32 other than NaN in such an array: the nearest, and of two as near the even one."""
+
+
+@overload(narrow, inline="always")
+def _narrow(number, array):
+    if array.dtype == types.float32:
+        return lambda number, array: number
+
+    def rounded(number, array):
+        bits = bits_of(number)
+        return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+    return rounded
 
 
 @numba.njit(nogil=True, fastmath=True, inline="always")
@@ -97,3 +110,18 @@ def two_to(power):
     low = np.float32(2.4022651e-1) + x * (np.float32(5.5504109e-2) + x * high)
     near = np.float32(1) + x * (np.float32(6.9314718e-1) + x * low)
     return float_of(bits_of(near) + np.uint32(whole << np.int32(23)))
+
+
+@numba.njit(nogil=True, fastmath=True, error_model="numpy")
+def softmax(scores, n):
+    """Of the first n of float32 scores, in place."""
+    top = scores[0]
+    for t in range(n):
+        top = larger(top, scores[t])
+    total = np.float32(0)
+    for t in range(n):
+        scores[t] = two_to((scores[t] - top) * LOG2_E)
+        total += scores[t]
+    share = np.float32(1) / total
+    for t in range(n):
+        scores[t] *= share

@@ -1,16 +1,11 @@
 """What a layer computes between its matrix products, on a processor: in one pass over the numbers instead of many."""
 
-from collections.abc import Callable
-from functools import cache
-
 import numpy as np
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from sotopia_pi.models.float_bits import ELEMENTS, compiled, larger, rounded, shown, two_to, widened
-
-MINUS_LOG2_E = np.float32(-1.44269504)
+from sotopia_pi.models.float_bits import DTYPES, LOG2_E, compiled, narrow, shown, softmax, two_to, wide
 
 
 class FusedNorm(nn.Module):
@@ -21,7 +16,7 @@ class FusedNorm(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         how = rows, self.weight, self.variance_epsilon
-        return _Norm.apply(*how) if learning(rows) else _normed(*how)[0]
+        return _Norm.apply(*how) if _learning(rows) else _normed(*how)[0]
 
 
 class FusedGate(nn.Module):
@@ -32,10 +27,10 @@ class FusedGate(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         gate, up = self.gate_proj(rows), self.up_proj(rows)
-        return self.down_proj(_Gate.apply(gate, up) if learning(gate) else _gated(gate, up))
+        return self.down_proj(_Gate.apply(gate, up) if _learning(gate) else _gated(gate, up))
 
 
-def learning(numbers: torch.Tensor) -> bool:
+def _learning(numbers: torch.Tensor) -> bool:
     """Whether a gradient is to come back to them."""
     return torch.is_grad_enabled() and numbers.requires_grad
 
@@ -53,7 +48,7 @@ class _Norm(torch.autograd.Function):
         rows, weight, scales = ctx.saved_tensors
         back = torch.empty_like(rows)
         parts = [shown(part.contiguous().view(len(scales), -1)) for part in (gradient, rows, back)]
-        _norm_back(ELEMENTS[rows.dtype])(*parts, shown(scales), shown(weight.detach()))
+        _norm_back(*parts, shown(scales), shown(weight.detach()))
         return back, None, None
 
 
@@ -69,7 +64,7 @@ class _Gate(torch.autograd.Function):
         gate, up = ctx.saved_tensors
         to_gate, to_up = torch.empty_like(gate), torch.empty_like(up)
         parts = (gradient.contiguous(), gate, up, to_gate, to_up)
-        _gate_back(ELEMENTS[gate.dtype])(*(shown(part.view(-1)) for part in parts))
+        _gate_back(*(shown(part.view(-1)) for part in parts))
         return to_gate, to_up
 
 
@@ -80,14 +75,14 @@ def causal_softmax(scores: torch.Tensor, group: int, scale: float) -> int:
     tokens, and its other weights become 0.
     """
     n = scores.shape[1] // group
-    _softmax(ELEMENTS[scores.dtype])(shown(scores.view(-1, scores.shape[2])), n, np.float32(scale))
+    _softmax(shown(scores.view(-1, scores.shape[2])), n, np.float32(scale))
     return n
 
 
 def causal_softmax_back(gradient: torch.Tensor, weights: torch.Tensor, group: int, scale: float) -> None:
     """Turn the gradient of such weights into that of the scores, in place."""
     parts = (shown(part.view(-1, part.shape[2])) for part in (gradient, weights))
-    _softmax_back(ELEMENTS[weights.dtype])(*parts, weights.shape[1] // group, np.float32(scale))
+    _softmax_back(*parts, weights.shape[1] // group, np.float32(scale))
 
 
 def _normed(rows: torch.Tensor, weight: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,27 +91,25 @@ def _normed(rows: torch.Tensor, weight: torch.Tensor, eps: float) -> tuple[torch
     found, flat = torch.empty_like(rows), rows.view(-1, rows.shape[-1])
     scales = torch.empty(len(flat))
     parts = [shown(flat), shown(found.view_as(flat)), shown(scales)]
-    _norm(ELEMENTS[rows.dtype])(*parts, shown(weight.detach()), np.float32(eps))
+    _norm(*parts, shown(weight.detach()), np.float32(eps))
     return found, scales
 
 
 def _gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
     found = torch.empty_like(gate)
-    _gate(ELEMENTS[gate.dtype])(*(shown(part.view(-1)) for part in (gate, up, found)))
+    _gate(*(shown(part.view(-1)) for part in (gate, up, found)))
     return found
 
 
 @torch.inference_mode()
 def fuse(model: nn.Module) -> None:
-    """Put the above in place of the parts of a model that compute just this, where it lies in main memory.
+    """Put the above in place of the parts of a model in main memory that compute just this.
 
     Which ones do is seen by what they answer to random numbers, so that any model may be handed in.
     """
-    weight = next(model.parameters())
-    if weight.device.type != "cpu" or weight.dtype not in ELEMENTS:
-        return
-    for module in model.modules():
-        if instead := _fitting(module, weight.dtype):
+    dtype = next(model.parameters()).dtype
+    for module in model.modules() if dtype in DTYPES else ():
+        if instead := _fitting(module, dtype):
             module.__class__ = instead
 
 
@@ -134,132 +127,71 @@ def _fitting(module: nn.Module, dtype: torch.dtype) -> type[nn.Module] | None:
     return instead if torch.allclose(found, asked, exact, exact * float(asked.abs().max())) else None
 
 
-@cache
-def _norm(element: str) -> Callable[..., None]:
-    half, matrix = element == "uint16", f"{element}[:, ::1]"
-
-    @compiled(f"{matrix}, {matrix}, float32[::1], {element}[::1], float32")
-    def norm(rows, out, scales, weight, eps):
-        width = len(weight)
-        for k in range(len(rows)):
-            total = np.float32(0)
-            for d in range(width):
-                number = widened(rows[k, d]) if half else rows[k, d]
-                total += number * number
-            scales[k] = np.float32(1) / np.sqrt(total / np.float32(width) + eps)
-            for d in range(width):
-                number = (widened(rows[k, d]) if half else rows[k, d]) * scales[k]
-                number *= widened(weight[d]) if half else weight[d]
-                out[k, d] = rounded(number) if half else number
-
-    return norm
+@compiled
+def _norm(rows, out, scales, weight, eps):
+    width = len(weight)
+    for k in range(len(rows)):
+        total = np.float32(0)
+        for d in range(width):
+            total += wide(rows[k, d]) * wide(rows[k, d])
+        scales[k] = np.float32(1) / np.sqrt(total / np.float32(width) + eps)
+        for d in range(width):
+            out[k, d] = narrow(wide(rows[k, d]) * scales[k] * wide(weight[d]), out)
 
 
-@cache
-def _norm_back(element: str) -> Callable[..., None]:
-    half, matrix = element == "uint16", f"{element}[:, ::1]"
-
-    @compiled(f"{matrix}, {matrix}, {matrix}, float32[::1], {element}[::1]")
-    def norm_back(gradient, rows, back, scales, weight):
-        width = len(weight)
-        for k in range(len(rows)):
-            along = np.float32(0)
-            for d in range(width):
-                number = (widened(gradient[k, d]) if half else gradient[k, d]) * (
-                    widened(weight[d]) if half else weight[d]
-                )
-                along += number * (widened(rows[k, d]) if half else rows[k, d])
-            along *= scales[k] * scales[k] / np.float32(width)
-            for d in range(width):
-                number = (widened(gradient[k, d]) if half else gradient[k, d]) * (
-                    widened(weight[d]) if half else weight[d]
-                )
-                number = scales[k] * (number - along * (widened(rows[k, d]) if half else rows[k, d]))
-                back[k, d] = rounded(number) if half else number
-
-    return norm_back
+@compiled
+def _norm_back(gradient, rows, back, scales, weight):
+    width = len(weight)
+    for k in range(len(rows)):
+        along = np.float32(0)
+        for d in range(width):
+            along += wide(gradient[k, d]) * wide(weight[d]) * wide(rows[k, d])
+        along *= scales[k] * scales[k] / np.float32(width)
+        for d in range(width):
+            across = wide(gradient[k, d]) * wide(weight[d]) - along * wide(rows[k, d])
+            back[k, d] = narrow(scales[k] * across, back)
 
 
-@cache
-def _gate(element: str) -> Callable[..., None]:
-    half, line = element == "uint16", f"{element}[::1]"
-
-    @compiled(f"{line}, {line}, {line}")
-    def gate(gates, ups, out):
-        for d in range(len(gates)):
-            number = widened(gates[d]) if half else gates[d]
-            up = widened(ups[d]) if half else ups[d]
-            number *= up / (np.float32(1) + two_to(number * MINUS_LOG2_E))
-            out[d] = rounded(number) if half else number
-
-    return gate
+@compiled
+def _gate(gates, ups, out):
+    for d in range(len(gates)):
+        gate = wide(gates[d])
+        out[d] = narrow(gate * wide(ups[d]) / (np.float32(1) + two_to(-LOG2_E * gate)), out)
 
 
-@cache
-def _gate_back(element: str) -> Callable[..., None]:
-    half, line = element == "uint16", f"{element}[::1]"
-
-    @compiled(f"{line}, {line}, {line}, {line}, {line}")
-    def gate_back(gradient, gates, ups, to_gates, to_ups):
-        for d in range(len(gates)):
-            back = widened(gradient[d]) if half else gradient[d]
-            number = widened(gates[d]) if half else gates[d]
-            up = widened(ups[d]) if half else ups[d]
-            share = np.float32(1) / (np.float32(1) + two_to(number * MINUS_LOG2_E))
-            to_up = back * number * share
-            to_gate = back * up * share * (np.float32(1) + number * (np.float32(1) - share))
-            to_ups[d] = rounded(to_up) if half else to_up
-            to_gates[d] = rounded(to_gate) if half else to_gate
-
-    return gate_back
+@compiled
+def _gate_back(gradient, gates, ups, to_gates, to_ups):
+    for d in range(len(gates)):
+        back, gate = wide(gradient[d]), wide(gates[d])
+        share = np.float32(1) / (np.float32(1) + two_to(-LOG2_E * gate))
+        to_ups[d] = narrow(back * gate * share, to_ups)
+        slope = share * (np.float32(1) + gate * (np.float32(1) - share))
+        to_gates[d] = narrow(back * wide(ups[d]) * slope, to_gates)
 
 
-@cache
-def _softmax(element: str) -> Callable[..., None]:
-    half = element == "uint16"
-
-    @compiled(f"{element}[:, ::1], int64, float32")
-    def softmax(scores, n, scale):
-        room = scores.shape[1]
-        powers = np.empty(room, np.float32)
-        for k in range(len(scores)):
-            seen = room - n + k % n + 1
-            top = np.float32(-3.4e38)
-            for t in range(seen):
-                powers[t] = (widened(scores[k, t]) if half else scores[k, t]) * scale
-                top = larger(top, powers[t])
-            total = np.float32(0)
-            for t in range(seen):
-                powers[t] = two_to((powers[t] - top) * -MINUS_LOG2_E)
-                total += powers[t]
-            share = np.float32(1) / total
-            for t in range(seen):
-                number = powers[t] * share
-                scores[k, t] = rounded(number) if half else number
-            for t in range(seen, room):
-                scores[k, t] = 0
-
-    return softmax
+@compiled
+def _softmax(scores, n, scale):
+    room = scores.shape[1]
+    weights = np.empty(room, np.float32)
+    for k in range(len(scores)):
+        seen = room - n + k % n + 1
+        for t in range(seen):
+            weights[t] = wide(scores[k, t]) * scale
+        softmax(weights, seen)
+        for t in range(seen):
+            scores[k, t] = narrow(weights[t], scores)
+        scores[k, seen:] = 0
 
 
-@cache
-def _softmax_back(element: str) -> Callable[..., None]:
-    half = element == "uint16"
-
-    @compiled(f"{element}[:, ::1], {element}[:, ::1], int64, float32")
-    def softmax_back(gradient, weights, n, scale):
-        room = gradient.shape[1]
-        for k in range(len(gradient)):
-            seen = room - n + k % n + 1
-            along = np.float32(0)
-            for t in range(seen):
-                back = widened(gradient[k, t]) if half else gradient[k, t]
-                along += back * (widened(weights[k, t]) if half else weights[k, t])
-            for t in range(seen):
-                back = (widened(gradient[k, t]) if half else gradient[k, t]) - along
-                back *= (widened(weights[k, t]) if half else weights[k, t]) * scale
-                gradient[k, t] = rounded(back) if half else back
-            for t in range(seen, room):
-                gradient[k, t] = 0
-
-    return softmax_back
+@compiled
+def _softmax_back(gradient, weights, n, scale):
+    room = gradient.shape[1]
+    for k in range(len(gradient)):
+        seen = room - n + k % n + 1
+        along = np.float32(0)
+        for t in range(seen):
+            along += wide(gradient[k, t]) * wide(weights[k, t])
+        for t in range(seen):
+            back = (wide(gradient[k, t]) - along) * wide(weights[k, t]) * scale
+            gradient[k, t] = narrow(back, gradient)
+        gradient[k, seen:] = 0

@@ -225,11 +225,11 @@ def _load_base(folder: Path, settings: LoraSettings) -> torch.nn.Module:
         quantization_config=quantised,
     )
     base.requires_grad_(False)
+    _keep_differentiable(base)  # before anything computes, as fuse does
     if own_device() == "cpu":
         from sotopia_pi.models.fused import fuse  # by numba, which a graphics card does without
 
         fuse(base)
-    _keep_differentiable(base)
     return base
 
 
