@@ -12,6 +12,8 @@ import psutil
 import yaml
 
 from sotopia_pi.app.console import Lines
+from sotopia_pi.store.digest import imported_modules, imports_in
+from sotopia_pi.store.fork_server import SERVER_VARIABLE, ForkServer, forked
 from sotopia_pi.store.items import write_atomically
 from sotopia_pi.store.lock import OWNER_VARIABLE, RunLock
 from sotopia_pi.store.manifest import (
@@ -26,7 +28,7 @@ from sotopia_pi.store.manifest import (
     stage_key,
     write_manifest,
 )
-from sotopia_pi.store.notebook import HOME_VARIABLE, Notebook, read_notebook
+from sotopia_pi.store.notebook import HOME_VARIABLE, Notebook, imports_text, read_notebook
 from sotopia_pi.store.params import Plan, find_stage
 from sotopia_pi.store.progress import PROGRESS, read_progress
 from sotopia_pi.store.stage import COMMAND_VARIABLE
@@ -67,17 +69,25 @@ def run_pipeline(root: Path, plan: Plan, settings: Settings, lines: Lines) -> li
     run_dir = (root / "outputs" / plan.run).resolve()
     names = chosen_stages(plan, settings)
     ran = []
-    with RunLock(run_dir), _environment(root, run_dir, settings.command):
-        for name in names:
+    with RunLock(run_dir), ForkServer() as server, _environment(root, run_dir, settings.command, server):
+        for k, name in enumerate(names):
             notebook = read_notebook(root / "notebooks" / f"{name}.ipynb")
             reason = "forced" if settings.force else reason_to_run(run_dir, notebook, plan.params[name])
             if reason is None:
                 _render_if_missing(run_dir / name, notebook)
                 lines.ended(name, "unchanged")
                 continue
+            if later := names[k + 1 :]:
+                server.provide(_imports(root, later))
             run_stage(root, run_dir, notebook, plan.params[name], reason, lines)
             ran.append(name)
     return ran
+
+
+def _imports(root: Path, names: Iterable[str]) -> set[str]:
+    """Modules of ours that the kernels of these stages will import."""
+    notebooks = (read_notebook(root / "notebooks" / f"{name}.ipynb") for name in names)
+    return imported_modules(*(module for nb in notebooks for module in imports_in(imports_text(nb.code))))
 
 
 def chosen_stages(plan: Plan, settings: Settings) -> list[str]:
@@ -138,8 +148,13 @@ def run_stage(root: Path, run_dir: Path, notebook: Notebook, params: dict, reaso
 def _execute(root: Path, notebook: Notebook, stage_dir: Path, params: dict) -> None:
     """Run the notebook by papermill from inside this process, in a kernel that ends with it."""
     import papermill
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+
+    class Kernel(AsyncKernelManager):
+        def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+            return forked(super().format_kernel_cmd(extra_arguments))
 
     before = set(psutil.Process().children(recursive=True))
     try:
@@ -150,6 +165,7 @@ def _execute(root: Path, notebook: Notebook, stage_dir: Path, params: dict) -> N
             kernel_name="python3",
             cwd=root,
             progress_bar=False,
+            kernel_manager_class=Kernel,
             extra_arguments=["--log-level=CRITICAL"],
         )
     except PapermillExecutionError as error:
@@ -237,9 +253,10 @@ def _kernel_memory_mib() -> float:
 
 
 @contextmanager
-def _environment(root: Path, run_dir: Path, command: str) -> Iterator[None]:
+def _environment(root: Path, run_dir: Path, command: str, server: ForkServer) -> Iterator[None]:
     """What the kernels learn about the run they belong to."""
     ours = {HOME_VARIABLE: str(root), OWNER_VARIABLE: str(run_dir), COMMAND_VARIABLE: command}
+    ours[SERVER_VARIABLE] = server.address
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:

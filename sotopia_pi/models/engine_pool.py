@@ -15,9 +15,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
+import torch
+
 from sotopia_pi.models.engine import Job
 from sotopia_pi.models.precision import own_cores
 from sotopia_pi.models.render import Renderer
+from sotopia_pi.store.fork_server import forked
 
 BLOCK = 64
 """Characters of a conversation that are recognised together."""
@@ -196,10 +199,9 @@ def _start(settings: Mapping[str, Any], threads: int) -> _Worker:
     ours, theirs = socket.socketpair()
     said = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
     process = subprocess.Popen(
-        [sys.executable, "-m", "sotopia_pi.models.engine_pool", str(theirs.fileno())],
+        forked([sys.executable, "-m", "sotopia_pi.models.engine_pool"]),
         env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
+        stdin=theirs,
         stdout=said,
         stderr=said,
         start_new_session=True,  # Jupyter interrupts a kernel's whole group, and the model outlives the cell
@@ -234,10 +236,11 @@ def _sendable(error: BaseException | None) -> BaseException | None:
 
 
 def main() -> None:
-    """One of the processes; it answers until the other end of its connection closes."""
+    """One of the processes; it answers until the other end of its standard input, a socket, closes."""
     from sotopia_pi.models.local_model import LocalModel
 
-    connection, sending = Connection(int(sys.argv[1])), threading.Lock()
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # a forked process has not read it
+    connection, sending = Connection(sys.stdin.fileno()), threading.Lock()
     cancelled: set[int] = set()
 
     def answer(number: int, said: list[int] | None, result: Any, error: BaseException | None) -> None:
