@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from sotopia_pi.models.adapters import carrying, merged_weights
+from sotopia_pi.models.last_layer import only_for
 from sotopia_pi.models.render import Renderer
 from sotopia_pi.models.sampling import draw
 from sotopia_pi.models.seam import Reply, Request
@@ -312,11 +314,13 @@ class Engine:
 
     def _compute(self, step: Step, ready: list[int], adapter: str | None) -> torch.Tensor:
         """Logits [ready jobs, vocabulary], in main memory, behind the last token each of them feeds."""
-        with carrying(self.model, self.merged[adapter]):
-            hidden = self.model.base_model(
+        rows, decoder = torch.tensor([step.last[k] for k in ready], device=step.ids.device), self.model.base_model
+        partly = only_for(decoder, rows) if 0 < len(rows) < step.ids.numel() else nullcontext()
+        with carrying(self.model, self.merged[adapter]), partly:
+            hidden = decoder(
                 input_ids=step.ids, position_ids=step.positions, past_key_values=step, use_cache=True, slots_step=step
             ).last_hidden_state
-            return self.model.get_output_embeddings()(hidden[0, [step.last[k] for k in ready]]).cpu()
+            return self.model.get_output_embeddings()(hidden[0, rows]).cpu()
 
     def _add(self, job: Job, token: int) -> None:
         job.ids.append(token)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
+from sotopia_pi.models.last_layer import only_for
 from sotopia_pi.stages.examples import SFTExample
 from sotopia_pi.stages.lora import LoraSettings
 from sotopia_pi.stages.token_loss import summed_token_loss
@@ -70,15 +72,19 @@ def summed_loss(model: torch.nn.Module, examples: Sequence[SFTExample]) -> torch
     """Sum over the supervised tokens of -log p, in nats; divide by their number to compare.
 
     Padding stands on the right, where no real token looks under causal attention, so no attention mask is needed.
-    The output layer, the largest matrix of a small model, runs only where the next token is supervised.
+    The output layer, the largest matrix of a small model, runs only where the next token is supervised; so does most of
+    the last decoder layer.
     """
     device = next(model.parameters()).device
     ids, own = padded(examples)
     ids, own = ids.to(device), own.to(device)
     causal_lm = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = causal_lm.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
     learnt = own[:, 1:]
-    logits = causal_lm.get_output_embeddings()(hidden[:, :-1][learnt])
+    rows = pad(learnt, (0, 1)).flatten().nonzero()[:, 0]
+    decoder = causal_lm.get_decoder()
+    with only_for(decoder, rows):
+        hidden = decoder(input_ids=ids, use_cache=False).last_hidden_state
+    logits = causal_lm.get_output_embeddings()(hidden.flatten(0, 1)[rows])
     return summed_token_loss(logits, ids[:, 1:][learnt])
 
 
