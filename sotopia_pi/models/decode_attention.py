@@ -44,6 +44,22 @@ def attend_last(
     kernel(shown(query.contiguous()), shown(keys), shown(values), rows, lengths, np.float32(scale), shown(out))
 
 
+def keep(new: torch.Tensor, store: torch.Tensor, rows: np.ndarray, places: np.ndarray) -> None:
+    """Write keys or values [heads, tokens, size] into a store [rows, heads, room, size], each token at its place.
+
+    rows, places: int64 [tokens].
+    """
+    _keep(shown(new), shown(store), rows, places)
+
+
+@compiled
+def _keep(new, store, rows, places):
+    for k in range(len(rows)):
+        for head in range(len(new)):
+            for d in range(new.shape[2]):
+                store[rows[k], head, places[k], d] = new[head, k, d]
+
+
 @cache
 def _kernel(size: int, group: int, half: bool) -> Callable[..., None]:
     """The loop over conversations for heads of this size, `group` query heads to each, and elements of two bytes."""

@@ -17,7 +17,7 @@ import torch
 from sotopia_pi.models.adapters import carrying, merged_weights
 from sotopia_pi.models.last_layer import only_for
 from sotopia_pi.models.render import Renderer
-from sotopia_pi.models.sampling import draw
+from sotopia_pi.models.sampling import fastest_draw
 from sotopia_pi.models.seam import Reply, Request
 from sotopia_pi.models.slots import Slot, Slots, Step, shared_beginning
 
@@ -28,7 +28,6 @@ FEW = 4
 """An adapter with less than a FEWth of the fullest batch waits for company..."""
 PATIENCE = 8
 """...for at most so many steps of the others: a step of two rows takes half the time of one of thirty."""
-
 
 WORTH_WAITING = 64
 """Tokens of a shared beginning for which a request waits until another has read them."""
@@ -155,6 +154,7 @@ class Engine:
             torch.set_num_threads(len(os.sched_getaffinity(0)) if self._max_batch > 1 else 1)
         try:
             self.model, self._slots = opening()
+            self._draw = fastest_draw(self._slots.on_processor)
         except Exception as error:  # noqa: BLE001 (raised again in the constructor)
             opened.put(error)
             return
@@ -295,7 +295,7 @@ class Engine:
         for slot, fed in feeds:
             slot.tokens += fed
         seeds = [(job.request.seed, len(job.ids) - job.prompt) for job in chosen]
-        tokens = draw(logits, [job.request.sampling for job in chosen], seeds)
+        tokens = self._draw(logits, [job.request.sampling for job in chosen], seeds)
         for row, (job, token) in enumerate(zip(chosen, tokens, strict=True)):
             if job.scoring:
                 self._score(job, torch.log_softmax(logits[row].float(), dim=-1))

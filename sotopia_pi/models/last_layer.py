@@ -42,7 +42,9 @@ def _parts(decoder: nn.Module) -> dict[str, nn.Module]:
     return found if len(found) == len(BESIDE_KEYS_AND_VALUES) else {}
 
 
-def _for_rows(forward: Callable[..., torch.Tensor], rows: torch.Tensor, x: torch.Tensor, *more, **other) -> torch.Tensor:
+def _for_rows(
+    forward: Callable[..., torch.Tensor], rows: torch.Tensor, x: torch.Tensor, *more, **other
+) -> torch.Tensor:
     """What a part answers for some rows of x [batch, length, inputs], and 0 for the others."""
     found = forward(x.flatten(0, 1)[None, rows], *more, **other)[0]
     return found.new_zeros(x.shape[0] * x.shape[1], found.shape[-1]).index_copy(0, rows, found).view(*x.shape[:2], -1)

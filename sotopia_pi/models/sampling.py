@@ -1,6 +1,6 @@
 """Drawing the next token of each sequence of a batch, each by its own seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ def draw(logits: torch.Tensor, samplings: Sequence[Sampling], seeds: Sequence[tu
         return tokens
     temperatures = torch.tensor([samplings[row].temperature for row in warm])
     shares = torch.softmax(logits[warm].float().div_(temperatures[:, None]), dim=-1)
-    points = [float(np.random.default_rng(seeds[row]).random()) for row in warm]
+    points = [point(seeds[row]) for row in warm]
     whole = [k for k, row in enumerate(warm) if samplings[row].top_p == 1]
     for k, token in zip(whole, _from_all(shares[whole], [points[k] for k in whole]), strict=True):
         tokens[warm[k]] = token
@@ -35,6 +35,28 @@ def draw(logits: torch.Tensor, samplings: Sequence[Sampling], seeds: Sequence[tu
         if samplings[row].top_p < 1:
             tokens[row] = _from_nucleus(shares[k].numpy(), samplings[row].top_p, points[k])
     return tokens
+
+
+def fastest_draw(on_processor: bool) -> Callable[..., list[int]]:
+    """`draw`, or its like for a model that computes on a processor."""
+    if not on_processor:
+        return draw
+    from sotopia_pi.models import fast_draw  # by numba, which a graphics card does without
+
+    return fast_draw.draw
+
+
+def point(seed: tuple[int, int]) -> float:
+    """Where in [0, 1) a token is drawn: see `draw` for the seed."""
+    return float(np.random.default_rng(seed).random())
+
+
+def least_share(top_p: float, size: int) -> float:
+    """Tokens with less are never needed to reach top_p: all of them together have less than 1 - top_p.
+
+    Half of that, since shares add up to 1 by rounding alone.
+    """
+    return (1 - top_p) / (2 * size)
 
 
 def _from_all(shares: torch.Tensor, points: list[float]) -> list[int]:
@@ -65,13 +87,15 @@ def _passing(mass: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.
 
 
 def _from_nucleus(shares: np.ndarray, top_p: float, point: float) -> int:
-    """A token of the smallest set of likeliest tokens whose shares [vocabulary] reach top_p.
+    """A token of the smallest set of likeliest tokens whose shares [vocabulary] reach top_p."""
+    able = np.flatnonzero(shares >= least_share(top_p, len(shares)))
+    return among_likely(able, shares[able], top_p, point)
 
-    Only tokens with their part of what may be left out need be sorted: all others together have less than 1 - top_p.
-    """
-    able = np.flatnonzero(shares >= (1 - top_p) / (2 * len(shares)))  # half: shares add up to 1 by rounding alone
-    likely = able[np.argsort(-shares[able], kind="stable")]
-    passed = np.cumsum(shares[likely], dtype=np.float64)
+
+def among_likely(tokens: np.ndarray, shares: np.ndarray, top_p: float, point: float) -> int:
+    """The same, from the tokens that have at least `least_share`, in rising order."""
+    order = np.argsort(-shares, kind="stable")
+    passed = np.cumsum(shares[order], dtype=np.float64)
     size = min(int(np.searchsorted(passed, top_p)) + 1, len(passed))
     at = int(np.searchsorted(passed[:size], point * passed[size - 1], side="right"))
-    return int(likely[min(at, size - 1)])
+    return int(tokens[order[min(at, size - 1)]])

@@ -176,9 +176,9 @@ class Step:
             self.last[k] = len(ids) - 1
         self.ids = torch.tensor([ids], device=slots.device)
         self.positions = torch.tensor([positions], device=slots.device)
-        self._rows, self._at = torch.tensor(rows, device=slots.device), self.positions[0]
-        self._last_rows = np.array(rows[: len(singles)])
-        self._last_lengths = np.array(positions[: len(singles)]) + 1
+        self._index = torch.tensor(rows, device=slots.device)
+        self._rows, self._at = np.array(rows), np.array(positions)
+        self._last_rows, self._last_lengths = self._rows[: len(singles)], self._at[: len(singles)] + 1
         self._runs = [] if slots.on_processor else list(self._neighbours([feeds[k][0] for k in singles]))
         self._chunks = [
             _Chunk(slice(starts[k], starts[k] + len(feeds[k][1])), feeds[k][0].row, len(feeds[k][0].tokens))
@@ -189,9 +189,15 @@ class Step:
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_, **__):
         """Write keys and values [1, heads, tokens, size] of one layer; returns that layer's whole store."""
-        self._slots.keys[layer][self._rows, :, self._at] = keys[0].transpose(0, 1)
-        self._slots.values[layer][self._rows, :, self._at] = values[0].transpose(0, 1)
-        return self._slots.keys[layer], self._slots.values[layer]
+        stores = self._slots.keys[layer], self._slots.values[layer]
+        for new, store in zip((keys, values), stores, strict=True):
+            if self._slots.on_processor:
+                from sotopia_pi.models.decode_attention import keep  # by numba, which a graphics card does without
+
+                keep(new[0], store, self._rows, self._at)
+            else:
+                store[self._index, :, self.positions[0]] = new[0].transpose(0, 1)
+        return stores
 
     def get_seq_length(self, *_) -> int:
         return 0
