@@ -14,7 +14,7 @@ import pytest
 import talkative
 from talkative import GREEDY, TEXTS, ask
 
-from sotopia_pi.models import local_model
+from sotopia_pi.models import engine_pool, local_model
 from sotopia_pi.models.engine import ContextTooLong
 from sotopia_pi.models.engine_pool import _sendable
 from sotopia_pi.models.local_model import LocalModel, fastest_processes
@@ -112,10 +112,11 @@ def test_nobody_computes_what_nobody_waits_for(pooled, monkeypatch):
     ends = []
     take = pooled._engine._take
     monkeypatch.setattr(pooled._engine, "_take", lambda *given: ends.append(given[3:]) or take(*given))
+    monkeypatch.setattr(engine_pool, "LOOK_EVERY_S", 0.02)  # the whole reply takes half a second
 
     async def give_up():
         asked = [asyncio.create_task(pooled.chat().complete(LONG)) for _ in range(4)]
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
         for one in asked:
             one.cancel()
 

@@ -49,6 +49,10 @@ def answers(address: str) -> bool:
     return True
 
 
+def is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
 @contextmanager
 def serving(*imported: str):
     with ForkServer() as server:
@@ -105,7 +109,7 @@ def test_signals_reach_the_program_and_its_stand_in_ends_as_it_ends(modules):
         assert pid != process.pid
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == -signal.SIGTERM
-        wait_until(lambda: not psutil.pid_exists(pid), "the program's end")
+        wait_until(lambda: not is_running(pid), "the program's end")
 
 
 def test_a_program_ends_with_its_stand_in(modules):
@@ -113,7 +117,7 @@ def test_a_program_ends_with_its_stand_in(modules):
         process = start("sleeping", server=server)
         pid = int(process.stdout.readline())
         process.kill()
-        wait_until(lambda: not psutil.pid_exists(pid), "the program's end")
+        wait_until(lambda: not is_running(pid), "the program's end")
         assert told("told", server=server)[1].returncode == 3
 
 
@@ -122,7 +126,7 @@ def test_all_end_with_the_server(modules):
         process = start("sleeping", server=server)
         pid = int(process.stdout.readline())
     assert process.wait(60) != 0
-    wait_until(lambda: not psutil.pid_exists(pid), "the program's end")
+    wait_until(lambda: not is_running(pid), "the program's end")
 
 
 def test_the_server_ends_with_the_process_that_started_it(modules):
@@ -136,8 +140,7 @@ def test_the_server_ends_with_the_process_that_started_it(modules):
     wait_until(lambda: answers(address), "the server")
     owner.kill()
     owner.wait()
-    wait_until(lambda: not answers(address), "the server's end")
-    assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    wait_until(lambda: not is_running(int(pid)), "the server's end")
 
 
 def test_changed_sources_are_imported_anew(modules, monkeypatch):

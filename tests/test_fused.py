@@ -13,7 +13,7 @@ from toy_mistral import save_mistral
 from transformers import AutoModelForCausalLM
 
 from sotopia_pi.models import float_bits, fused
-from sotopia_pi.models.decode_attention import attend_last
+from sotopia_pi.models.decode_attention import attend_last, keep
 from sotopia_pi.models.float_bits import larger, narrow, two_to, wide
 from sotopia_pi.models.fused import FusedGate, FusedNorm, causal_softmax, causal_softmax_back, fuse
 
@@ -120,6 +120,16 @@ def test_each_query_finds_what_its_row_holds_as_far_as_it_goes(dtype, size, head
         asked = query[k].double().view(heads, group, size)
         weights = torch.softmax(asked @ keys[row, :, :length].double().transpose(1, 2) * 0.2, dim=-1)
         near(found[k], (weights @ values[row, :, :length].double()).reshape(-1, size))
+
+
+@BOTH
+def test_keys_lie_where_they_are_kept_and_nowhere_else(dtype):
+    store, new = torch.zeros(5, 2, 7, 8, dtype=dtype), drawn(1, 4, 2 * 8, dtype=dtype).view(1, 4, 2, 8).transpose(1, 2)
+    rows, places = np.array([3, 0, 0, 4]), np.array([6, 0, 1, 2])
+    keep(new[0], store, rows, places)
+    plain = torch.zeros_like(store)
+    plain[torch.from_numpy(rows), :, torch.from_numpy(places)] = new[0].transpose(0, 1)
+    assert torch.equal(store, plain)
 
 
 def test_only_parts_that_compute_just_this_are_replaced(tmp_path):

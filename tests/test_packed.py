@@ -40,7 +40,7 @@ def test_another_matrix_takes_the_place_of_the_packed_one_and_gives_it_back():
     pack_linear_maps(model)
     own = model(x)
     middle = model[1](model[0](x))
-    with carrying(model, {"2": packed(other)}):
+    with carrying({model[2]: packed(other)}):
         assert torch.equal(model(x), nn.functional.linear(middle, other))
     assert torch.equal(model(x), own)
 

@@ -45,7 +45,7 @@ def write_merged(
         merged = merged_weights(model, adapter)
     except AdapterError as error:
         raise ParameterError(f"{run.name}, {variant.name}: {error}") from error
-    with carrying(model, merged):
+    with carrying(merged):
         model.save_pretrained(folder)
     for path in sorted({path for pattern in TOKENIZER for path in base_folder.glob(pattern) if path.is_file()}):
         shutil.copyfile(path, folder / path.name)

@@ -93,7 +93,7 @@ class Engine:
     opening: loads the model and lays out its slots; what it raises, the constructor raises. It is called in the
     engine's thread, for in a process where two threads have computed with several cores, the cores sleep between any
     two operations (OpenMP's way with more workers than cores), and a step takes half as long again.
-    remember False: nothing is reused between requests. merged: per adapter name the weights it changes.
+    remember False: nothing is reused between requests. merged: per adapter name the linear maps it changes.
     """
 
     model: torch.nn.Module
@@ -107,7 +107,7 @@ class Engine:
         name: str,
     ):
         self.renderer, self.name = renderer, name
-        self.merged: dict[str | None, dict[str, torch.Tensor]] = {None: {}}
+        self.merged: dict[str | None, dict[torch.nn.Module, torch.Tensor]] = {None: {}}
         self.digests: dict[str | None, str] = {}
         self._max_batch, self._remember = max_batch, remember
         self._inbox: queue.SimpleQueue[Job | Callable[[], None] | None] = queue.SimpleQueue()
@@ -316,7 +316,7 @@ class Engine:
         """Logits [ready jobs, vocabulary], in main memory, behind the last token each of them feeds."""
         rows, decoder = torch.tensor([step.last[k] for k in ready], device=step.ids.device), self.model.base_model
         partly = only_for(decoder, rows) if 0 < len(rows) < step.ids.numel() else nullcontext()
-        with carrying(self.model, self.merged[adapter]), partly:
+        with carrying(self.merged[adapter]), partly:
             hidden = decoder(
                 input_ids=step.ids, position_ids=step.positions, past_key_values=step, use_cache=True, slots_step=step
             ).last_hidden_state
