@@ -21,7 +21,7 @@ from sotopia_pi.models.local_model import LocalModel, fastest_processes
 from sotopia_pi.models.seam import Message, Request, Sampling
 
 folder, adapter = talkative.folder, talkative.adapter
-LONG = Request((Message("user", "Hi"),), Sampling(temperature=1, max_new_tokens=1900))
+LONG = Request((Message("user", "Hi"),), Sampling(temperature=0, max_new_tokens=1900))
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_nobody_computes_what_nobody_waits_for(pooled, monkeypatch):
     ends = []
     take = pooled._engine._take
     monkeypatch.setattr(pooled._engine, "_take", lambda *given: ends.append(given[3:]) or take(*given))
-    monkeypatch.setattr(engine_pool, "LOOK_EVERY_S", 0.02)  # the whole reply takes half a second
+    monkeypatch.setattr(engine_pool, "LOOK_EVERY_S", 0.02)  # the whole reply takes a second
 
     async def give_up():
         asked = [asyncio.create_task(pooled.chat().complete(LONG)) for _ in range(4)]
