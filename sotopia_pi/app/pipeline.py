@@ -242,7 +242,7 @@ def _watched(stage_dir: Path, lines: Lines) -> Iterator[_Watch]:
 
 
 def _kernel_memory_mib() -> float:
-    """Resident memory of all processes below this one, in MiB."""
+    """Resident memory of all processes below this one, in MiB; what forked processes share counts for each of them."""
     total = 0
     for process in psutil.Process().children(recursive=True):
         try:
