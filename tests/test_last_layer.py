@@ -107,4 +107,6 @@ def test_a_player_asks_for_the_last_token_of_a_prompt(monkeypatch):
     request = Request((Message("user", "a few words to read"),), Sampling(0.0, max_new_tokens=3))
     with LocalModel(prepare(TINY_MODEL), dtype="float32") as model:
         asyncio.run(model.chat().complete(request))
-    assert len(asked) == 1 and len(asked[0]) == 1 and asked[0][0] > 3, "once for the prompt, not for single tokens"
+        long = Request((Message("user", "word " * engine.STEP_TOKENS),), Sampling(0.0, max_new_tokens=3))
+        assert asyncio.run(model.chat().complete(long)).outcome in ("ok", "truncated"), "steps that end no prompt"
+    assert len(asked[0]) == 1 and asked[0][0] > 3 and len(asked) == 2, "once a prompt, not for single tokens"

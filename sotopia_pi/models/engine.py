@@ -28,7 +28,6 @@ FEW = 4
 """An adapter with less than a FEWth of the fullest batch waits for company..."""
 PATIENCE = 8
 """...for at most so many steps of the others: a step of two rows takes half the time of one of thirty."""
-
 WORTH_WAITING = 64
 """Tokens of a shared beginning for which a request waits until another has read them."""
 
@@ -314,7 +313,8 @@ class Engine:
 
     def _compute(self, step: Step, ready: list[int], adapter: str | None) -> torch.Tensor:
         """Logits [ready jobs, vocabulary], in main memory, behind the last token each of them feeds."""
-        rows, decoder = torch.tensor([step.last[k] for k in ready], device=step.ids.device), self.model.base_model
+        decoder, last = self.model.base_model, [step.last[k] for k in ready]
+        rows = torch.tensor(last, dtype=torch.long, device=step.ids.device)
         partly = only_for(decoder, rows) if 0 < len(rows) < step.ids.numel() else nullcontext()
         with carrying(self.merged[adapter]), partly:
             hidden = decoder(
