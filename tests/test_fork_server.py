@@ -11,11 +11,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+import talkative
+from talkative import TEXTS, ask
 from toy_project import ToyProject, wait_until
 
+from sotopia_pi.models.local_model import LocalModel
 from sotopia_pi.store import fork_server
 from sotopia_pi.store.fork_server import SERVER_VARIABLE, ForkServer, forked
 
+folder = talkative.folder
 TELLING = """
 import json, os, sys
 import told_library
@@ -100,6 +104,25 @@ def test_a_server_that_is_gone_or_not_yet_there_is_done_without(modules):
     with ForkServer() as server:
         assert told("told", server=server)[1].returncode == 3
     assert told("told", server=server)[1].returncode == 3
+
+
+def test_with_a_graphics_card_everything_starts_by_itself(modules):
+    (modules / "torch.py").write_text("class accelerator:\n    is_available = staticmethod(lambda: True)\n")
+    with ForkServer() as server:
+        server.provide(["torch"])
+        wait_until(lambda: server._process.poll() is not None, "the server's end")
+        found, process = told("told", server=server)
+    assert found["library"] == found["pid"] == process.pid
+
+
+def test_a_models_processes_are_forked_and_say_what_others_say(folder, monkeypatch):
+    with LocalModel(folder, dtype="float32", processes=2) as plain:
+        expected = [reply.text for reply in ask(plain, *TEXTS)]
+    with serving("sotopia_pi.models.local_model", "sotopia_pi.models.fused") as server:
+        monkeypatch.setenv(SERVER_VARIABLE, server.address)
+        with LocalModel(folder, dtype="float32", processes=2) as model:
+            assert len(psutil.Process(server._process.pid).children()) == 2
+            assert [reply.text for reply in ask(model, *TEXTS)] == expected
 
 
 def test_signals_reach_the_program_and_its_stand_in_ends_as_it_ends(modules):

@@ -256,7 +256,7 @@ def _kernel_memory_mib() -> float:
 def _environment(root: Path, run_dir: Path, command: str, server: ForkServer) -> Iterator[None]:
     """What the kernels learn about the run they belong to."""
     ours = {HOME_VARIABLE: str(root), OWNER_VARIABLE: str(run_dir), COMMAND_VARIABLE: command}
-    ours[SERVER_VARIABLE] = server.address
+    ours |= {SERVER_VARIABLE: server.address}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:

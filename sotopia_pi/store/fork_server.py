@@ -154,19 +154,20 @@ class _Server:
             with asker.makefile("rb") as words:
                 program = _Program(**json.loads(words.read(int.from_bytes(length))))
             pid = os.fork()
+            for stream, descriptor in zip(STREAMS, streams, strict=True) if pid == 0 else ():
+                os.dup2(descriptor, stream)
         except (OSError, ValueError):  # it is gone already, or memory is short: it sees that nothing was started
-            for held in (*map(os.fdopen, streams), asker):
-                held.close()
+            asker.close()
             return None
+        finally:
+            for descriptor in streams:
+                os.close(descriptor)
         if pid == 0:
             for held in (self._events, self._listener, asker, *self._askers):
                 held.close()
-            for stream, descriptor in zip(STREAMS, streams, strict=True):
-                os.dup2(descriptor, stream)
-                os.close(descriptor)
+            for other in self._running:
+                os.close(other)
             return program
-        for descriptor in streams:
-            os.close(descriptor)
         ending = os.pidfd_open(pid)
         self._askers[asker], self._running[ending] = pid, (pid, asker)
         for source in (asker, ending):
