@@ -6,6 +6,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from sotopia_pi.models.float_bits import DTYPES, LOG2_E, compiled, narrow, shown, softmax, two_to, wide
+from sotopia_pi.models.team import in_team
 
 
 class FusedNorm(nn.Module):
@@ -128,9 +129,9 @@ def _fitting(module: nn.Module, dtype: torch.dtype) -> type[nn.Module] | None:
 
 
 @compiled
-def _norm(rows, out, scales, weight, eps):
+def _norm_piece(first, last, rows, out, scales, weight, eps):
     width = len(weight)
-    for k in range(len(rows)):
+    for k in range(first, last):
         total = np.float32(0)
         for d in range(width):
             total += wide(rows[k, d]) * wide(rows[k, d])
@@ -140,7 +141,12 @@ def _norm(rows, out, scales, weight, eps):
 
 
 @compiled
-def _norm_back(gradient, rows, back, scales, weight):
+def _norm(rows, out, scales, weight, eps):
+    in_team(_norm_piece, len(rows), rows.size, (rows, out, scales, weight, eps))
+
+
+@compiled
+def _norm_back_piece(first, last, gradient, rows, back, scales, weight):
     width = len(weight)
     for k in range(len(rows)):
         along = np.float32(0)
@@ -153,14 +159,24 @@ def _norm_back(gradient, rows, back, scales, weight):
 
 
 @compiled
-def _gate(gates, ups, out):
-    for d in range(len(gates)):
+def _norm_back(gradient, rows, back, scales, weight):
+    in_team(_norm_back_piece, len(gradient), gradient.size, (gradient, rows, back, scales, weight))
+
+
+@compiled
+def _gate_piece(first, last, gates, ups, out):
+    for d in range(first, last):
         gate = wide(gates[d])
         out[d] = narrow(gate * wide(ups[d]) / (np.float32(1) + two_to(-LOG2_E * gate)), out)
 
 
 @compiled
-def _gate_back(gradient, gates, ups, to_gates, to_ups):
+def _gate(gates, ups, out):
+    in_team(_gate_piece, len(gates), gates.size, (gates, ups, out))
+
+
+@compiled
+def _gate_back_piece(first, last, gradient, gates, ups, to_gates, to_ups):
     for d in range(len(gates)):
         back, gate = wide(gradient[d]), wide(gates[d])
         share = np.float32(1) / (np.float32(1) + two_to(-LOG2_E * gate))
@@ -170,10 +186,15 @@ def _gate_back(gradient, gates, ups, to_gates, to_ups):
 
 
 @compiled
-def _softmax(scores, n, scale):
+def _gate_back(gradient, gates, ups, to_gates, to_ups):
+    in_team(_gate_back_piece, len(gradient), gradient.size, (gradient, gates, ups, to_gates, to_ups))
+
+
+@compiled
+def _softmax_piece(first, last, scores, n, scale):
     room = scores.shape[1]
     weights = np.empty(room, np.float32)
-    for k in range(len(scores)):
+    for k in range(first, last):
         seen = room - n + k % n + 1
         for t in range(seen):
             weights[t] = wide(scores[k, t]) * scale
@@ -184,9 +205,14 @@ def _softmax(scores, n, scale):
 
 
 @compiled
-def _softmax_back(gradient, weights, n, scale):
+def _softmax(scores, n, scale):
+    in_team(_softmax_piece, len(scores), scores.size, (scores, n, scale))
+
+
+@compiled
+def _softmax_back_piece(first, last, gradient, weights, n, scale):
     room = gradient.shape[1]
-    for k in range(len(gradient)):
+    for k in range(first, last):
         seen = room - n + k % n + 1
         along = np.float32(0)
         for t in range(seen):
@@ -195,3 +221,8 @@ def _softmax_back(gradient, weights, n, scale):
             back = (wide(gradient[k, t]) - along) * wide(weights[k, t]) * scale
             gradient[k, t] = narrow(back, gradient)
         gradient[k, seen:] = 0
+
+
+@compiled
+def _softmax_back(gradient, weights, n, scale):
+    in_team(_softmax_back_piece, len(gradient), gradient.size, (gradient, weights, n, scale))
