@@ -109,6 +109,33 @@ def test_weights_reach_as_far_as_a_query_sees_and_their_gradient_too(dtype, n, r
 
 
 @BOTH
+@pytest.mark.parametrize("loop", ["_norm", "_norm_back", "_gate", "_gate_back", "_softmax", "_softmax_back"])
+def test_a_piece_is_computed_and_nothing_beside_it(dtype, loop):
+    lines = "norm" in loop or "softmax" in loop
+    shape, (first, last) = ((30, 8), (10, 17)) if lines else ((240,), (80, 136))
+    arrays = [float_bits.shown(drawn(*shape, seed=seed, dtype=dtype)) for seed in range(5)]
+    weight, scales = float_bits.shown(drawn(8, dtype=dtype)), np.ones(30, np.float32)
+    handed, written = {
+        "_norm": ((*arrays[:2], scales, weight, np.float32(1e-5)), (1, 2)),
+        "_norm_back": ((*arrays[:3], scales, weight), (2,)),
+        "_gate": (arrays[:3], (2,)),
+        "_gate_back": (arrays, (3, 4)),
+        "_softmax": ((arrays[0], 3, np.float32(0.3)), (0,)),
+        "_softmax_back": ((*arrays[:2], 3, np.float32(0.3)), (0,)),
+    }[loop]
+    before = [handed[place].copy() for place in written]
+    getattr(fused, f"{loop}_piece")(first, last, *handed)
+    pieces = [handed[place].copy() for place in written]
+    for place, was in zip(written, before, strict=True):
+        handed[place][:] = was
+    getattr(fused, loop)(*handed)
+    for place, piece, was in zip(written, pieces, before, strict=True):
+        np.testing.assert_allclose(piece[first:last], handed[place][first:last], 1e-5, 1e-6)
+        assert (piece[:first] == was[:first]).all() and (piece[last:] == was[last:]).all()
+        assert (handed[place] != was)[[0, -1]].any()
+
+
+@BOTH
 @pytest.mark.parametrize(("size", "heads", "group"), [(64, 3, 3), (8, 2, 1), (80, 1, 4)])
 def test_each_query_finds_what_its_row_holds_as_far_as_it_goes(dtype, size, heads, group):
     keys, values = drawn(6, heads, 50, size, dtype=dtype), drawn(6, heads, 50, size, seed=1, dtype=dtype)

@@ -148,7 +148,7 @@ def _norm(rows, out, scales, weight, eps):
 @compiled
 def _norm_back_piece(first, last, gradient, rows, back, scales, weight):
     width = len(weight)
-    for k in range(len(rows)):
+    for k in range(first, last):
         along = np.float32(0)
         for d in range(width):
             along += wide(gradient[k, d]) * wide(weight[d]) * wide(rows[k, d])
@@ -165,7 +165,8 @@ def _norm_back(gradient, rows, back, scales, weight):
 
 @compiled
 def _gate_piece(first, last, gates, ups, out):
-    for d in range(first, last):
+    gates, ups, out = gates[first:last], ups[first:last], out[first:last]  # an index from 0 on is never a negative one
+    for d in range(len(gates)):
         gate = wide(gates[d])
         out[d] = narrow(gate * wide(ups[d]) / (np.float32(1) + two_to(-LOG2_E * gate)), out)
 
@@ -177,6 +178,8 @@ def _gate(gates, ups, out):
 
 @compiled
 def _gate_back_piece(first, last, gradient, gates, ups, to_gates, to_ups):
+    gradient, gates, ups = gradient[first:last], gates[first:last], ups[first:last]
+    to_gates, to_ups = to_gates[first:last], to_ups[first:last]
     for d in range(len(gates)):
         back, gate = wide(gradient[d]), wide(gates[d])
         share = np.float32(1) / (np.float32(1) + two_to(-LOG2_E * gate))
