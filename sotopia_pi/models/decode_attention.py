@@ -49,15 +49,29 @@ def keep(new: torch.Tensor, store: torch.Tensor, rows: np.ndarray, places: np.nd
 
     rows, places: int64 [tokens].
     """
-    _keep(shown(new), shown(store), rows, places)
+    by_token = new.transpose(0, 1)
+    if by_token.is_contiguous():
+        _keep_by_token(shown(by_token), shown(store), rows, places)
+    else:
+        _keep_by_head(shown(new.contiguous()), shown(store), rows, places)
 
 
 @compiled
-def _keep(new, store, rows, places):
+def _keep_by_token(new, store, rows, places):
     for k in range(len(rows)):
+        row, place = rows[k], places[k]  # as the loop cannot know that what it writes is not one of these
+        for head in range(new.shape[1]):
+            for d in range(new.shape[2]):
+                store[row, head, place, d] = new[k, head, d]
+
+
+@compiled
+def _keep_by_head(new, store, rows, places):
+    for k in range(len(rows)):
+        row, place = rows[k], places[k]
         for head in range(len(new)):
             for d in range(new.shape[2]):
-                store[rows[k], head, places[k], d] = new[head, k, d]
+                store[row, head, place, d] = new[head, k, d]
 
 
 @cache

@@ -66,11 +66,11 @@ def _spread(logits, scale, masses):
         top = larger(top, wide(logits[t]))
     total = 0.0
     for first in range(0, len(logits), BLOCK):
-        part = np.float32(0)
-        for t in range(first, min(first + BLOCK, len(logits))):
-            power = (wide(logits[t]) - top) * scale
-            masses[t] = two_to(power) if power > NOTHING else np.float32(0)
-            part += masses[t]
+        part, some, into = np.float32(0), logits[first : first + BLOCK], masses[first : first + BLOCK]
+        for t in range(len(some)):
+            power = (wide(some[t]) - top) * scale
+            into[t] = two_to(power) if power > NOTHING else np.float32(0)
+            part += into[t]
         total += part
     return total
 
@@ -89,22 +89,21 @@ def _at_least(masses, least, places):
 def _passing(masses, left):
     last = 0
     for first in range(0, len(masses), BLOCK):
-        end = min(first + BLOCK, len(masses))
-        part = np.float32(0)
-        for t in range(first, end):
-            part += masses[t]
+        part, some = np.float32(0), masses[first : first + BLOCK]
+        for t in range(len(some)):
+            part += some[t]
         if part == 0:
             continue
         last = first
         if left >= part:
             left -= part
             continue
-        for t in range(first, end):
-            if masses[t] > 0:
-                last = t
-                if left < masses[t]:
-                    return t
-                left -= masses[t]
+        for t in range(len(some)):
+            if some[t] > 0:
+                last = first + t
+                if left < some[t]:
+                    return last
+                left -= some[t]
     for t in range(last, min(last + BLOCK, len(masses))):
         if masses[t] > 0:
             last = t

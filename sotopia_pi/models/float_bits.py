@@ -15,7 +15,10 @@ from numba.extending import intrinsic, overload
 from sotopia_pi.models.weights import cache_folder
 from sotopia_pi.store.digest import source_digest
 
-LOOPS = [f"sotopia_pi.models.{name}" for name in ("decode_attention", "fast_draw", "float_bits", "fused", "team")]
+LOOPS = [
+    f"sotopia_pi.models.{name}"
+    for name in ("decode_attention", "fast_draw", "float_bits", "fused", "rotary", "team")
+]
 """Modules whose code is compiled."""
 
 numba.config.CACHE_DIR = str(cache_folder() / "compiled" / source_digest(*LOOPS))

@@ -6,6 +6,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from sotopia_pi.models.float_bits import DTYPES, LOG2_E, compiled, narrow, shown, softmax, two_to, wide
+from sotopia_pi.models.rotary import fuse_rotary
 from sotopia_pi.models.team import in_team
 
 
@@ -104,11 +105,13 @@ def _gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def fuse(model: nn.Module) -> None:
-    """Put the above in place of the parts of a model in main memory that compute just this.
+    """Put the above in place of the parts of a model in main memory that compute just this, and `rotary` in its modules.
 
     Which ones do is seen by what they answer to random numbers, so that any model may be handed in.
     """
     dtype = next(model.parameters()).dtype
+    if dtype in DTYPES:
+        fuse_rotary(model)
     for module in model.modules() if dtype in DTYPES else ():
         if instead := _fitting(module, dtype):
             module.__class__ = instead
