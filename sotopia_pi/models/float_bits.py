@@ -16,8 +16,7 @@ from sotopia_pi.models.weights import cache_folder
 from sotopia_pi.store.digest import source_digest
 
 LOOPS = [
-    f"sotopia_pi.models.{name}"
-    for name in ("decode_attention", "fast_draw", "float_bits", "fused", "rotary", "team")
+    f"sotopia_pi.models.{name}" for name in ("decode_attention", "fast_draw", "float_bits", "fused", "rotary", "team")
 ]
 """Modules whose code is compiled."""
 

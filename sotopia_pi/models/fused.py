@@ -105,7 +105,7 @@ def _gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def fuse(model: nn.Module) -> None:
-    """Put the above in place of the parts of a model in main memory that compute just this, and `rotary` in its modules.
+    """Put the above, and what `rotary` has, in place of the parts of a model in main memory that compute just this.
 
     Which ones do is seen by what they answer to random numbers, so that any model may be handed in.
     """

@@ -1,4 +1,4 @@
-"""A compiled loop on all threads that torch computes with, run by the OpenMP team that torch keeps awake between products.
+"""A compiled loop on all threads that torch computes with, run by the OpenMP team that torch keeps awake meanwhile.
 
 Threads of another pool would have to be woken for every loop, and would then wait in the way of torch's.
 """
@@ -9,8 +9,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 RUN, NUMBER, SIZE = TEAM = "GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads"
-"""What a team is asked by, in GNU's OpenMP and in those that answer to its names. Where there is none the calling thread
-does everything."""
+"""What a team is asked by, in GNU's OpenMP and those that answer to its names; without one the calling thread does
+everything."""
 
 FEW = 2**15
 """So many numbers one thread is done with before another has begun."""
