@@ -1,7 +1,7 @@
 """Drawing the next tokens on a processor: the draws of `sampling.draw`, in loops that read a row's logits twice.
 
-For 25 rows of 49,152 tokens it took 2.7 ms instead of 5.4 at top_p 0.95, 1.3 instead of 9.9 at 1, and 0.1 instead of
-4.3 for the likeliest (one thread, bfloat16), in a step of about 45.
+For 25 rows of 49,152 tokens it took 0.9 ms instead of 7 at top_p 0.95 (40 likely tokens), 0.5 instead of 9 at 1, and
+less than 0.1 instead of 4.3 for the likeliest (one thread, bfloat16), in a step of about 45.
 """
 
 from collections.abc import Sequence
