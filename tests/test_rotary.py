@@ -47,17 +47,17 @@ def test_what_is_turned_is_the_plain_one_with_its_gradient(dtype, of_angles):
     near(turned(lying.transpose(1, 2).contiguous(), cos, sin), plain.detach(), size=4)
 
 
-def test_a_piece_of_the_tokens_is_turned_and_nothing_beside_it():
-    x, out = drawn(2, 5, 3, 8).numpy(), drawn(2, 3, 5, 8, seed=1)
+@pytest.mark.parametrize("forth", [True, False])
+def test_a_piece_of_the_tokens_is_turned_and_nothing_beside_it(forth):
+    by_token, by_head = drawn(2, 5, 3, 8), drawn(2, 3, 5, 8, seed=1)
+    x, before = (by_token, by_head) if forth else (by_head, by_token)
     cos, sin = (part.numpy() for part in angles(1, 5, 8, torch.float32))
-    whole, before, back = out.clone(), out.clone(), torch.zeros(2, 5, 3, 8)
-    rotary._turn(x, cos, sin, whole.numpy())
-    rotary._turn_piece(3, 7, x, cos, sin, out.numpy())
-    by_token = [part.transpose(1, 2).flatten(0, 1) for part in (out, whole, before)]
-    assert torch.allclose(by_token[0][3:7], by_token[1][3:7])
-    assert torch.equal(by_token[0][:3], by_token[2][:3]) and torch.equal(by_token[0][7:], by_token[2][7:])
-    rotary._turn_back_piece(3, 7, out.numpy(), cos, sin, back.numpy())
-    assert back.flatten(0, 1).any(-1).any(-1).tolist() == [3 <= k < 7 for k in range(10)]
+    whole, some = before.clone(), before.clone()
+    rotary._turn(x.numpy(), cos, sin, whole.numpy(), forth)
+    rotary._turn_piece(3, 7, x.numpy(), cos, sin, some.numpy(), forth)
+    whole, some, before = ((part.transpose(1, 2) if forth else part).flatten(0, 1) for part in (whole, some, before))
+    assert torch.allclose(some[3:7], whole[3:7]) and not (some[3:7] == before[3:7]).all(-1).any()
+    assert torch.equal(some[:3], before[:3]) and torch.equal(some[7:], before[7:])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -72,22 +72,36 @@ def test_a_model_answers_as_before(tmp_path, monkeypatch, dtype):
     assert torch.allclose(model(ids).logits, before, atol=1e-4)
 
 
-def test_what_turns_otherwise_is_left_alone_and_so_is_what_is_not_known(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "other",
+    [
+        in_pairs,
+        lambda q, k, freqs: (q, k),
+        lambda q, k, cos, sin, positions: plainly(q, k, cos[positions], sin[positions]),
+        lambda q, k, cos, sin: plainly(q, k, torch.cat([cos, cos], -1), torch.cat([sin, sin], -1)),
+    ],
+    ids=["neighbours", "other arguments", "one more argument", "half the angles"],
+)
+def test_what_turns_otherwise_is_left_alone(tmp_path, monkeypatch, other):
     save_mistral(tmp_path, vocab_size=64, context=128)
-    model = AutoModelForCausalLM.from_pretrained(tmp_path)
-    for other in (in_pairs, lambda q, k, freqs: (q, k)):
-        monkeypatch.setattr(modeling_mistral, NAME, other)
-        fuse_rotary(model)
-        assert getattr(modeling_mistral, NAME) is other
+    monkeypatch.setattr(modeling_mistral, NAME, other)
+    fuse_rotary(AutoModelForCausalLM.from_pretrained(tmp_path))
+    assert getattr(modeling_mistral, NAME) is other
+
+
+def test_what_is_asked_for_otherwise_is_left_to_the_plain_function():
     asked = []
-    monkeypatch.setattr(modeling_mistral, NAME, lambda q, k, cos, sin, unsqueeze_dim=1: asked.append(q) or (q, k))
-    assert not rotary._computes_this(getattr(modeling_mistral, NAME))
-    cos, sin = angles(1, 5, 8, torch.float32)
-    q = drawn(1, 2, 5, 16)  # only the first half of it would be turned
-    asked.clear()
-    assert rotary._rotary(getattr(modeling_mistral, NAME), q, q, cos, sin)[0] is q and len(asked) == 1
-    fuse_rotary(model)
-    assert not hasattr(getattr(modeling_mistral, NAME), "instead_of")
+
+    def plain(q, k, cos, sin, unsqueeze_dim=1):
+        asked.append(unsqueeze_dim)
+        return q, k
+
+    q, (cos, sin) = drawn(1, 2, 5, 8), angles(1, 5, 8, torch.float32)
+    assert rotary._rotary(plain, q, q, cos, sin)[0] is not q and not asked
+    for x, more in ((q, [2]), (q, [1]), (q.double(), []), (drawn(1, 2, 5, 16), []), (drawn(1, 2, 6, 8), [])):
+        assert rotary._rotary(plain, x, x, cos, sin, *more)[0] is x
+    assert rotary._rotary(plain, q, q, cos, sin, unsqueeze_dim=2)[0] is q
+    assert asked == [2, 1, 1, 1, 1, 2]
 
 
 def test_it_is_replaced_once(tmp_path, monkeypatch):

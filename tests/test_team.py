@@ -11,10 +11,10 @@ from sotopia_pi.models.team import FEW, in_team
 
 
 @pytest.fixture
-def three_threads():
+def threads(request):
     before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
+    torch.set_num_threads(request.param)
+    yield request.param
     torch.set_num_threads(before)
 
 
@@ -36,32 +36,23 @@ def numbered(count: int, numbers: int) -> tuple[np.ndarray, np.ndarray]:
     return visits, began
 
 
-@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("threads", [1, 3], indirect=True)
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 1000])
-def test_each_place_is_come_to_once_whatever_the_threads(count):
+def test_each_place_is_come_to_once_whatever_the_threads(count, threads):
     visits, began = numbered(count, FEW + 1)
     assert (visits == 1).all()
     assert (np.diff(began) >= 0).all()
-    assert len(np.unique(began)) == min(count, 3)
+    assert len(np.unique(began)) == min(count, threads)
 
 
-@pytest.mark.usefixtures("three_threads")
-def test_few_numbers_are_left_to_the_calling_thread():
+@pytest.mark.parametrize("threads", [3], indirect=True)
+def test_few_numbers_are_left_to_the_calling_thread(threads):
     visits, began = numbered(1000, FEW)
     assert (visits == 1).all() and not began.any()
 
 
-def test_a_process_that_computes_with_one_thread_has_one_here():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert not numbered(1000, FEW + 1)[1].any()
-    finally:
-        torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("three_threads")
-def test_without_a_team_the_calling_thread_does_it(monkeypatch):
+@pytest.mark.parametrize("threads", [3], indirect=True)
+def test_without_a_team_the_calling_thread_does_it(monkeypatch, threads):
     assert all(binding.address_of_symbol(name) for name in team.TEAM), "torch for Linux brings one"
     monkeypatch.setattr(team, "TEAM", ("no_such_function",))
     visits, began = numbered(1000, FEW + 1)

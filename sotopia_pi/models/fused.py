@@ -110,9 +110,10 @@ def fuse(model: nn.Module) -> None:
     Which ones do is seen by what they answer to random numbers, so that any model may be handed in.
     """
     dtype = next(model.parameters()).dtype
-    if dtype in DTYPES:
-        fuse_rotary(model)
-    for module in model.modules() if dtype in DTYPES else ():
+    if dtype not in DTYPES:
+        return
+    fuse_rotary(model)
+    for module in model.modules():
         if instead := _fitting(module, dtype):
             module.__class__ = instead
 

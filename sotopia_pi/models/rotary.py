@@ -31,9 +31,11 @@ class _Turn(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
+        cos, sin = ctx.saved_tensors
         batch, heads, length, size = gradient.shape
         back = gradient.new_empty(batch, length, heads, size)
-        _turn_back(*(shown(part.contiguous()) for part in (gradient, *ctx.saved_tensors, back)))
+        across = -sin.roll(size // 2, -1)  # which turns back
+        _turn(*map(shown, (gradient.contiguous(), cos.contiguous(), across, back)), False)
         return back.transpose(1, 2), None, None
 
 
@@ -43,7 +45,7 @@ def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     cos, sin: [batch or 1, length, size].
     """
     found = torch.empty(x.shape, dtype=x.dtype)
-    _turn(shown(x.transpose(1, 2).contiguous()), shown(cos.contiguous()), shown(sin.contiguous()), shown(found))
+    _turn(*map(shown, (x.transpose(1, 2).contiguous(), cos.contiguous(), sin.contiguous(), found)), True)
     return found
 
 
@@ -60,39 +62,42 @@ def fuse_rotary(model: nn.Module) -> None:
             setattr(module, NAME, instead)
 
 
-def _rotary(plain, q, k, cos, sin, unsqueeze_dim=1, **more):
-    """Queries and keys [batch, heads, length, size] turned."""
-    known = unsqueeze_dim == 1 and not more and q.device.type == "cpu" and q.dtype in DTYPES
+def _rotary(plain, q, k, cos, sin, *more, **named):
+    """Queries and keys [batch, heads, length, size] turned; `plain` turns what is asked for otherwise."""
+    known = not more and not named and q.device.type == "cpu" and q.dtype in DTYPES
     alike = q.dtype == k.dtype == cos.dtype == sin.dtype and q.shape[-1] == k.shape[-1] == cos.shape[-1]
     if known and alike and cos.shape == sin.shape and cos.shape[:2] in ((1, q.shape[2]), (len(q), q.shape[2])):
         turning = _Turn.apply if torch.is_grad_enabled() else turned
         return turning(q, cos, sin), turning(k, cos, sin)
-    return plain(q, k, cos, sin, unsqueeze_dim=unsqueeze_dim, **more)
+    return plain(q, k, cos, sin, *more, **named)
 
 
 @torch.no_grad()
 def _computes_this(plain) -> bool:
-    """Whether it turns random numbers as the above does."""
+    """Whether it turns random numbers as the above does; where it takes other shapes it does not."""
     if list(inspect.signature(plain).parameters)[: len(ARGUMENTS)] != ARGUMENTS:
         return False
     generator = torch.Generator().manual_seed(0)
     q, k, angles = (torch.randn(2, heads, 3, 4, generator=generator) for heads in (3, 1, 1))
     angles = torch.cat([angles[:, 0, :, :2]] * 2, dim=-1)
     cos, sin = angles.cos(), angles.sin()
-    return all(
-        torch.allclose(turned(part, cos, sin), asked, atol=1e-5)
-        for part, asked in zip((q, k), plain(q, k, cos, sin), strict=True)
-    )
+    try:
+        asked = plain(q, k, cos, sin)
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    return all(torch.allclose(turned(x, cos, sin), y, atol=1e-5) for x, y in zip((q, k), asked, strict=True))
 
 
 @compiled
-def _turn(x, cos, sin, out):
-    in_team(_turn_piece, len(x) * x.shape[1], x.size, (x, cos, sin, out))
+def _turn(x, cos, sin, out, forth):
+    tokens = len(x) * (x.shape[1] if forth else x.shape[2])
+    in_team(_turn_piece, tokens, x.size, (x, cos, sin, out, forth))
 
 
 @compiled
-def _turn_piece(first, last, x, cos, sin, out):
-    length, heads, size = x.shape[1:]
+def _turn_piece(first, last, x, cos, sin, out, forth):
+    """Some tokens. forth: x lies token by token [batch, length, heads, size], `out` head by head; else reversed."""
+    length, heads, size = cos.shape[1], (x.shape[2] if forth else x.shape[1]), x.shape[3]
     half = size // 2
     along, across = np.empty(size, np.float32), np.empty(size, np.float32)
     for token in range(first, last):
@@ -100,28 +105,9 @@ def _turn_piece(first, last, x, cos, sin, out):
         for d in range(size):
             along[d], across[d] = wide(cos[batch % len(cos), at, d]), wide(sin[batch % len(cos), at, d])
         for head in range(heads):
+            row = x[batch, at, head] if forth else x[batch, head, at]
+            into = out[batch, head, at] if forth else out[batch, at, head]
             for d in range(half):
-                one, other = wide(x[batch, at, head, d]), wide(x[batch, at, head, d + half])
-                out[batch, head, at, d] = narrow(one * along[d] - other * across[d], out)
-                out[batch, head, at, d + half] = narrow(other * along[d + half] + one * across[d + half], out)
-
-
-@compiled
-def _turn_back(gradient, cos, sin, back):
-    in_team(_turn_back_piece, len(back) * back.shape[1], back.size, (gradient, cos, sin, back))
-
-
-@compiled
-def _turn_back_piece(first, last, gradient, cos, sin, back):
-    length, heads, size = back.shape[1:]
-    half = size // 2
-    along, across = np.empty(size, np.float32), np.empty(size, np.float32)
-    for token in range(first, last):
-        batch, at = token // length, token % length
-        for d in range(size):
-            along[d], across[d] = wide(cos[batch % len(cos), at, d]), wide(sin[batch % len(cos), at, d])
-        for head in range(heads):
-            for d in range(half):
-                one, other = wide(gradient[batch, head, at, d]), wide(gradient[batch, head, at, d + half])
-                back[batch, at, head, d] = narrow(one * along[d] + other * across[d + half], back)
-                back[batch, at, head, d + half] = narrow(other * along[d + half] - one * across[d], back)
+                one, other = wide(row[d]), wide(row[d + half])
+                into[d] = narrow(one * along[d] - other * across[d], into)
+                into[d + half] = narrow(other * along[d + half] + one * across[d + half], into)

@@ -13,7 +13,7 @@ RUN, NUMBER, SIZE = TEAM = "GOMP_parallel", "omp_get_thread_num", "omp_get_num_t
 everything."""
 
 FEW = 2**15
-"""So many numbers one thread is done with before another has begun."""
+"""Up to so many numbers the calling thread computes alone: a norm of them takes it 3 µs, a gate 9."""
 
 POINTER, WORD = ir.IntType(8).as_pointer(), ir.IntType(32)
 
